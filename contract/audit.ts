@@ -1,0 +1,164 @@
+/** How durable a record must be before its command is forwarded. */
+export type Durability = 'Write' | 'Fsync';
+
+/** The closed list of event names that the proxy writes (docs/audit.md has a row for each). */
+export type EventCode =
+  | 'auth.failed' | 'session.start' | 'session.end'
+  | 'statement.intent' | 'statement.result' | 'statement.denied' | 'statement.held' | 'statement.cancelled'
+  | 'request.created' | 'request.decided' | 'request.expired' | 'request.withdrawn'
+  | 'policy.changed' | 'log.opened' | 'log.closed' | 'log.recovered' | 'heartbeat' | 'audit.failed' | 'audit.restored'
+  | 'evidence.exported';
+
+/** Who, on what: fixed for a session. */
+export interface SessionSubject {
+  readonly sessionId: string;
+  readonly namespace: string;
+  readonly identity: {
+    readonly issuer: string; readonly subject: string; readonly username: string; readonly groups: readonly string[]; readonly email: string | null; readonly uid: string | null;
+    readonly provider: string; readonly actors: readonly { readonly issuer: string; readonly subject: string }[];
+    readonly tokenId: string | null; readonly authTimeMs: number | null; readonly acr: string | null; readonly amr: readonly string[]; readonly expiresAtMs: number;
+  };
+  readonly client: { readonly ip: string; readonly port: number; readonly applicationName: string | null; readonly requestedUser: string };
+  readonly target: { readonly name: string; readonly uid: string; readonly labels: Readonly<Record<string, string>>; readonly database: string };
+  readonly transport: { readonly tlsVersion: string | null; readonly cipher: string | null };
+  readonly policies: readonly { readonly name: string; readonly uid: string; readonly generation: number; readonly digest: string }[];
+  readonly recording: { readonly content: 'Full' | 'Metadata'; readonly durability: Durability };
+  readonly startedAtMs: number;
+}
+
+export interface BackendFacts {
+  readonly role: string;
+  readonly pid: number;
+  readonly startedAtMs: number;
+  readonly credentialRef: string;
+}
+
+export interface DecisionRecord {
+  readonly effect: 'Allow' | 'Deny' | 'RequireApproval';
+  readonly reason: string;
+  readonly policy: string | null;
+  readonly policyUid: string | null;
+  readonly policyGeneration: number | null;
+  readonly policyDigest: string | null;
+  readonly rule: string | null;
+  readonly evaluatedAtMs: number;
+}
+
+export interface ParameterRecord {
+  readonly n: number;
+  readonly type: string;
+  readonly format: 'text' | 'binary';
+  /** Null when hidden: then `hmac` stands for it. */
+  readonly value: string | null;
+  readonly hmac: string | null;
+  readonly redacted: boolean;
+  readonly bytes: number;
+}
+
+/** One execution of one statement, written before it is forwarded. */
+export interface StatementIntent {
+  readonly protocol: 'simple' | 'extended' | 'function';
+  /** Prepared statement and portal, empty = unnamed. */
+  readonly statementName: string;
+  readonly portalName: string;
+  readonly kind: string;
+  readonly objects: readonly string[];
+  readonly fingerprint: string | null;
+  /** Whole text, redacted. */
+  readonly text: string;
+  readonly textRedacted: boolean;
+  /** Keyed hash of the original text. */
+  readonly textHmac: string;
+  readonly parameters: readonly ParameterRecord[];
+  readonly transactionStatus: 'I' | 'T' | 'E';
+  readonly decision: DecisionRecord;
+  readonly approvals: readonly ApprovalRecord[];
+  /** Execution that this one continues (portal paging), else null. */
+  readonly continues: number | null;
+}
+
+export interface ApprovalRecord {
+  readonly request: string;
+  readonly requestUid: string;
+  readonly scope: string;
+  readonly approver: { readonly key: string; readonly username: string };
+  readonly decisionUid: string;
+  readonly timeMs: number;
+  readonly method: string;
+  readonly boundDigest: string;
+}
+
+/** What became of a forwarded statement. */
+export interface StatementResult {
+  /** The number `recordIntents` gave. */
+  readonly statement: number;
+  readonly outcome: 'Completed' | 'Failed' | 'Cancelled' | 'NotForwarded' | 'Unknown';
+  readonly commandTag: string | null;
+  readonly rows: number;
+  readonly bytesFromServer: number;
+  readonly bytesToClient: number;
+  readonly maskedCells: readonly { readonly name: string; readonly style: string; readonly cells: number }[];
+  readonly detectorHits: number;
+  readonly sqlstate: string | null;
+  readonly firstRowMs: number | null;
+  readonly durationMs: number;
+  readonly transactionStatus: 'I' | 'T' | 'E' | null;
+  readonly limited: boolean;
+}
+
+/** A statement that was not forwarded: denied, held, or cancelled while held. */
+export interface StatementAttempt {
+  readonly event: 'statement.denied' | 'statement.held' | 'statement.cancelled';
+  readonly intent: Omit<StatementIntent, 'approvals' | 'continues'>;
+  readonly code: string | null;
+  readonly request: string | null;
+}
+
+export type EndReason = 'ClientClosed' | 'TargetClosed' | 'Expired' | 'Revoked' | 'Idle' | 'PolicyChanged' | 'RecorderFailed' | 'ProxyShutdown' | 'ProtocolViolation' | 'Failed';
+
+/** A result column as the recording shows it. */
+export interface RecordedColumn {
+  readonly name: string;
+  readonly typeOid: number;
+  readonly style: string | null;
+  readonly format: 0 | 1;
+}
+
+/**
+ * The record of one session: the audit log's lines and, beside them, the recording. Every method that a command waits for returns a promise
+ * that resolves when the record is as durable as the policy asks; it throws SallyportError RECORDER_FAILED or STORAGE_FULL, and then nothing may be forwarded.
+ */
+export interface SessionRecorder {
+  readonly sessionId: string;
+  start(subject: SessionSubject, backend: BackendFacts): Promise<void>;
+  /** All intents of one input chunk, one append. Returns their statement numbers, 1-based in the session. */
+  recordIntents(intents: readonly StatementIntent[]): Promise<readonly number[]> | readonly number[];
+  /** Appended with the next write or within 50 ms; the client does not wait for it. */
+  recordResult(result: StatementResult): void;
+  recordAttempt(attempt: StatementAttempt): Promise<void>;
+  /** Recording: columns of a result. */
+  describe(statement: number, columns: readonly RecordedColumn[]): void;
+  /** Recording: masked DataRow bodies as they will be sent (after the 5-byte header), copied or encoded before return. Written by `flush`. */
+  row(statement: number, body: Uint8Array): void;
+  /** Recording: a CopyData sample or count. */
+  copy(statement: number, direction: 'in' | 'out', chunk: Uint8Array): void;
+  /** Recording: an error or notice as delivered. */
+  notice(statement: number, kind: 'e' | 'n', fields: { readonly severity: string; readonly sqlstate: string; readonly message: string }): void;
+  /** Writes what is buffered; call before the rows go to the client. Throws like recordIntents. Cheap when nothing is buffered. */
+  flush(): void;
+  end(reason: EndReason, totals: { readonly rows: number; readonly bytes: number; readonly denied: number }): Promise<void>;
+}
+
+/** Opens session records; refuses while the store cannot take them. */
+export interface RecorderFactory {
+  /** Null when sessions can be recorded, else why not. */
+  unavailable(): 'RECORDER_FAILED' | 'STORAGE_FULL' | null;
+  open(sessionId: string): SessionRecorder;
+  /** A login that failed: no session exists. `identity` may be unknown. */
+  authFailed(facts: { readonly sessionId: string; readonly code: string; readonly client: { readonly ip: string; readonly port: number }; readonly target: string; readonly requestedUser: string; readonly username: string | null; readonly issuer: string | null }): Promise<void>;
+  /** Requests and decisions, policy changes, process life: events outside a session's statements. */
+  event(code: EventCode, facts: Readonly<Record<string, unknown>>): Promise<void>;
+  /** Called when a session must end because its record cannot go on. */
+  onFailure(listener: (code: 'RECORDER_FAILED' | 'STORAGE_FULL') => void): void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,6 @@
+/** API group and version of every Sallyport resource. */
+export const apiGroup = 'sallyport.dev';
+export const apiVersion = 'sallyport.dev/v1alpha1';
+
+/** Annotation on a Target that fixes its listener port in directory mode; in a cluster the operator assigns ports. */
+export const listenPortAnnotation = 'sallyport.dev/listen-port';

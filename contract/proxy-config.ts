@@ -1,0 +1,161 @@
+import { z } from 'zod';
+
+const resourceIdentity = {
+  name: z.string().min(1),
+  uid: z.string(),
+  generation: z.int().min(0),
+} as const;
+
+const secretKeyRef = z.strictObject({ name: z.string().min(1), key: z.string().min(1) });
+
+const identityProviderSchema = z.strictObject({
+  ...resourceIdentity,
+  type: z.enum(['OIDC', 'ServiceAccount']),
+  issuer: z.string().min(1),
+  audiences: z.array(z.string().min(1)).min(1),
+  /** Dotted path of the claim that names the user; `sub` for ServiceAccount. */
+  usernameClaim: z.string().min(1),
+  usernamePrefix: z.string(),
+  groupsClaim: z.string().min(1).nullable(),
+  groupsPrefix: z.string(),
+  uidClaim: z.string().min(1).nullable(),
+  jwksUri: z.string().nullable(),
+  /** PEM, trusted for this issuer only; null means the system's roots. */
+  caBundle: z.string().nullable(),
+  algorithms: z.array(z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'])).min(1),
+  clockSkewSeconds: z.int().min(0).max(60),
+});
+
+const targetSchema = z.strictObject({
+  ...resourceIdentity,
+  labels: z.record(z.string(), z.string()),
+  listenPort: z.int().min(0).max(65535),
+  postgres: z.strictObject({
+    host: z.string().min(1),
+    port: z.int().min(1).max(65535),
+    tls: z.strictObject({
+      mode: z.enum(['VerifyFull', 'VerifyCA', 'Disable']),
+      serverName: z.string().nullable(),
+      channelBinding: z.enum(['Prefer', 'Require']),
+      caSecret: secretKeyRef.nullable(),
+    }),
+    credentialsSecret: z.string().min(1),
+    databases: z.array(z.string().min(1)),
+  }),
+});
+
+const subjectSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('User'), name: z.string().min(1) }),
+  z.strictObject({ kind: z.literal('Group'), name: z.string().min(1) }),
+  z.strictObject({ kind: z.literal('ServiceAccount'), namespace: z.string().min(1), name: z.string().min(1) }),
+  z.strictObject({ kind: z.literal('Claims'), expression: z.string().min(1) }),
+]);
+
+const approvalSchema = z.strictObject({
+  groups: z.array(z.string().min(1)).min(1),
+  required: z.int().min(1).max(5),
+  decideWithinSeconds: z.int().min(1).max(86_400),
+  scope: z.enum(['Statement', 'Session', 'Window']),
+  /** How long a Session or Window grant lives after approval; null for Statement. */
+  grantTtlSeconds: z.int().min(1).nullable(),
+});
+
+const statementClassSchema = z.enum([
+  'Select', 'Insert', 'Update', 'Delete', 'Merge', 'CopyOut', 'CopyIn', 'Explain', 'Call', 'Do', 'FunctionCall', 'Truncate', 'Create', 'Alter',
+  'Drop', 'Comment', 'Function', 'Extension', 'Grant', 'Role', 'Maintenance', 'Lock', 'Notify', 'Set', 'SetRole', 'Show', 'Transaction',
+  'TwoPhase', 'ServerFile', 'System', 'Other',
+]);
+
+const ruleSchema = z.strictObject({
+  name: z.string().min(1),
+  action: z.enum(['Allow', 'Deny', 'RequireApproval']),
+  message: z.string().nullable(),
+  approval: approvalSchema.nullable(),
+  postgres: z.strictObject({
+    /** Groups such as DDL are expanded by the compile step; null means every class. */
+    statements: z.array(statementClassSchema).min(1).nullable(),
+    databases: z.array(z.string().min(1)).min(1).nullable(),
+    /** `schema.table`; either part may be `*`. */
+    tables: z.array(z.strictObject({ schema: z.string().min(1), name: z.string().min(1) })).min(1).nullable(),
+    where: z.enum(['Missing', 'Present']).nullable(),
+  }),
+});
+
+const scheduleSchema = z.strictObject({
+  /** 0 = Sunday, as in `Date.getUTCDay`. */
+  days: z.array(z.int().min(0).max(6)),
+  /** Minutes since local midnight; `toMinute` at or before `fromMinute` ends on the next day. */
+  fromMinute: z.int().min(0).max(1439),
+  toMinute: z.int().min(1).max(1440),
+  timeZone: z.string().min(1),
+});
+
+const maskingSchema = z.strictObject({
+  columns: z.array(z.strictObject({ schema: z.string().min(1), table: z.string().min(1), column: z.string().min(1) })).nullable(),
+  detectors: z.array(z.string().min(1)).nullable(),
+  style: z.enum(['Null', 'Redact', 'Hash', 'Partial']),
+  keepFirst: z.int().min(0).max(32),
+  keepLast: z.int().min(0).max(32),
+  predicates: z.enum(['Deny', 'Equality']),
+});
+
+const policySchema = z.strictObject({
+  ...resourceIdentity,
+  /** `sha256:<hex>` over the canonical JSON of the resource's spec. */
+  digest: z.string(),
+  subjects: z.array(subjectSchema).min(1),
+  /** Names of the Targets that the selector resolved to. */
+  targets: z.array(z.string().min(1)),
+  access: z.strictObject({ mode: z.enum(['Standing', 'OnRequest']), approval: approvalSchema.nullable() }),
+  when: z.array(scheduleSchema),
+  limits: z.strictObject({
+    sessionSeconds: z.int().min(1).nullable(),
+    idleSeconds: z.int().min(1).nullable(),
+    concurrentSessions: z.int().min(1).nullable(),
+    rowsPerStatement: z.int().min(1).nullable(),
+    bytesPerStatement: z.int().min(1).nullable(),
+  }),
+  rules: z.array(ruleSchema),
+  masking: z.array(maskingSchema),
+  recording: z.strictObject({ content: z.enum(['Full', 'Metadata']), durability: z.enum(['Write', 'Fsync']) }),
+});
+
+/**
+ * The compiled config of one namespace's proxy: plain, resolved data with no selector or reference left to resolve and no credential in it.
+ *
+ * Every object is strict: an unknown field may be a restriction that this proxy cannot enforce, so the whole config is refused.
+ * Durations are integers with the unit in the name. Written by `operator/render/proxy-config.ts`, read by the proxy.
+ */
+export const proxyConfigSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  namespace: z.string().min(1),
+  identityProviders: z.array(identityProviderSchema),
+  targets: z.array(targetSchema),
+  policies: z.array(policySchema),
+});
+
+export type ProxyConfig = z.infer<typeof proxyConfigSchema>;
+export type IdentityProvider = ProxyConfig['identityProviders'][number];
+export type Target = ProxyConfig['targets'][number];
+export type Policy = ProxyConfig['policies'][number];
+export type Subject = Policy['subjects'][number];
+export type Rule = Policy['rules'][number];
+export type Approval = NonNullable<Rule['approval']>;
+export type Schedule = Policy['when'][number];
+export type MaskingRule = Policy['masking'][number];
+/** The closed list of statement classes (docs/policy.md explains each). */
+export type StatementClass = z.infer<typeof statementClassSchema>;
+export const statementClasses: readonly StatementClass[] = statementClassSchema.options;
+
+export type ParseOutcome = { readonly outcome: 'parsed'; readonly config: ProxyConfig } | { readonly outcome: 'rejected'; readonly problems: readonly string[] };
+
+/**
+ * Reads an untrusted value as a ProxyConfig.
+ *
+ * @returns the config, or every problem as `path: message`. Nothing is defaulted and nothing unknown is ignored.
+ */
+export function parseProxyConfig(value: unknown): ParseOutcome {
+  const parsed = proxyConfigSchema.safeParse(value);
+  if (parsed.success) return { outcome: 'parsed', config: parsed.data };
+  return { outcome: 'rejected', problems: parsed.error.issues.map((issue) => `${issue.path.join('.') || '(root)'}: ${issue.message}`) };
+}

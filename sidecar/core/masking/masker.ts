@@ -1,0 +1,34 @@
+import type { MaskingRule } from '../../../contract/proxy-config.ts';
+
+/** One column of a RowDescription. */
+export interface FieldDescription {
+  readonly name: string;
+  readonly tableOid: number;
+  readonly attnum: number;
+  readonly typeOid: number;
+  readonly typeModifier: number;
+  /** 0 text, 1 binary. */
+  readonly format: 0 | 1;
+}
+
+/** Keyed, per namespace, versioned; `hmac(domain, text)` = HMAC-SHA-256, 32 bytes. */
+export interface MaskKey {
+  readonly keyId: string;
+  hmac(domain: string, canonicalText: string): Uint8Array;
+}
+
+/**
+ * Masks one non-NULL cell. Pure and synchronous.
+ *
+ * @returns the same view when nothing changes (detectors without a hit), a new value otherwise, or null for SQL NULL.
+ */
+export type CellMasker = (cell: Uint8Array) => Uint8Array | null;
+
+/** What happens to one output column: `rule` null = detectors only. */
+export interface ColumnMask {
+  readonly rule: MaskingRule | null;
+  /** Index of `rule` in the session's list; -1 for detectors only. */
+  readonly ruleIndex: number;
+  readonly style: 'Null' | 'Redact' | 'Hash' | 'Partial';
+  readonly mask: CellMasker;
+}

@@ -1,0 +1,62 @@
+import type { Approval, Policy, StatementClass } from '../../../contract/proxy-config.ts';
+import type { Denial } from '../errors.ts';
+
+/** Names the policy and rule that decided; `rule` is null when nothing matched or the policy itself decided (access). */
+export interface DecidedBy {
+  readonly policy: string;
+  readonly policyUid: string;
+  readonly policyGeneration: number;
+  readonly policyDigest: string;
+  readonly rule: string | null;
+}
+
+/** One (class, object) pair of a statement, objects resolved: `schema.name`, a function's name, `*` for opaque, null for none. */
+export interface CommandPair {
+  readonly class: StatementClass;
+  readonly object: { readonly schema: string; readonly name: string } | '*' | null;
+  /** For Update, Delete and Select pairs: whether a WHERE restricts it; null where the question makes no sense. */
+  readonly where: 'Missing' | 'Present' | null;
+}
+
+/** What one command asks for, in the words policies use. Protocol code makes it, `review-command.ts` judges it. */
+export interface CommandFacts {
+  /** Class of the outermost statement, for records. */
+  readonly kind: StatementClass;
+  /** Every pair, nested statements included. Empty means: needs no rule (Transaction, Show, free SET, an empty query). */
+  readonly pairs: readonly CommandPair[];
+  readonly database: string;
+}
+
+/** The outcome of one command under D1. */
+export type Decision =
+  | { readonly effect: 'Allow'; readonly by: readonly DecidedBy[] }
+  | { readonly effect: 'RequireApproval'; readonly by: DecidedBy; readonly approval: Approval; readonly message: string | null }
+  | { readonly effect: 'Deny'; readonly by: DecidedBy | null; readonly denial: Denial };
+
+/** Limits of a session: the strictest of all matching policies; null = none. */
+export interface SessionLimits {
+  readonly sessionSeconds: number | null;
+  readonly idleSeconds: number | null;
+  readonly concurrentSessions: number | null;
+  readonly rowsPerStatement: number | null;
+  readonly bytesPerStatement: number | null;
+}
+
+/** A grant that an approval gave: opens OnRequest access or covers a rule for a session or a window. */
+export interface Grant {
+  readonly requestName: string;
+  readonly requestUid: string;
+  readonly policyUid: string;
+  readonly policyGeneration: number;
+  /** Null: a grant for opening sessions. */
+  readonly rule: string | null;
+  readonly scope: 'Session' | 'Window';
+  /** The session that asked, for scope Session. */
+  readonly sessionId: string | null;
+  readonly subject: string;
+  readonly target: string;
+  readonly expiresAtMs: number;
+  readonly approvers: readonly string[];
+}
+
+export type MatchedPolicy = Policy;

@@ -1,0 +1,112 @@
+import type { ProxyConfig } from '../../contract/proxy-config.ts';
+import type { ErrorCode } from './errors.ts';
+import type { Identity } from './identity/identity.ts';
+import type { DecidedBy, Grant } from './policy/decision.ts';
+
+/** Wall clock and monotonic clock. */
+export interface Clock {
+  /** Unix time, ms. */
+  now(): number;
+  /** Never goes back, ms. */
+  monotonicMs(): number;
+}
+
+/** Structured log: constant lower-case message, camelCase keys; never a token, payload, SQL text, parameter or row value. */
+export interface Logger {
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
+}
+
+/** The config in force. `revision` grows with each swap. */
+export interface ConfigSource {
+  current(): { readonly config: ProxyConfig; readonly revision: number } | null;
+  /** Called after each swap; returns the function that unsubscribes. */
+  subscribe(listener: () => void): () => void;
+}
+
+/** Reads a credential when it is needed; values never leave the caller. Throws SallyportError SECRET_UNAVAILABLE. */
+export interface SecretSource {
+  read(secretName: string, key: string): Promise<Uint8Array>;
+  /** Like read, but null when the key does not exist. */
+  readOptional(secretName: string, key: string): Promise<Uint8Array | null>;
+}
+
+/** JSON Web Keys of an issuer: cached, rotated, bounded (`adapters/jwks.ts`). */
+export interface KeySource {
+  /**
+   * The function jose's `jwtVerify` takes for one provider.
+   * Throws SallyportError ISSUER_UNREACHABLE when no usable keys exist.
+   */
+  keysOf(provider: ProxyConfig['identityProviders'][number]): import('jose').JWTVerifyGetKey;
+}
+
+/** One ask for approval, as an approver sees it. Text and parameters are redacted; `digest` binds the originals (D5). */
+export interface ApprovalAsk {
+  readonly scope: 'Statement' | 'Session' | 'Window';
+  readonly target: string;
+  readonly namespace: string;
+  readonly database: string;
+  readonly sessionId: string;
+  readonly requester: { readonly key: string; readonly username: string; readonly actorKeys: readonly string[] };
+  readonly by: DecidedBy;
+  readonly approval: { readonly groups: readonly string[]; readonly required: number; readonly decideWithinSeconds: number; readonly grantTtlSeconds: number | null };
+  /** Null when the ask is to open a session. */
+  readonly statement: { readonly text: string; readonly parameters: readonly string[]; readonly kind: string; readonly objects: readonly string[]; readonly searchPath: string; readonly inTransaction: boolean } | null;
+  readonly digest: string;
+}
+
+export type ApprovalOutcome =
+  | { readonly outcome: 'approved'; readonly request: string; readonly requestUid: string; readonly approvers: readonly ApproverMark[]; readonly grant: Grant | null }
+  | { readonly outcome: 'denied'; readonly request: string; readonly approver: string; readonly reason: string }
+  | { readonly outcome: 'expired'; readonly request: string }
+  | { readonly outcome: 'withdrawn'; readonly request: string };
+
+export interface ApproverMark {
+  readonly key: string;
+  readonly username: string;
+  readonly decisionUid: string;
+  readonly decidedAtMs: number;
+  readonly method: string;
+}
+
+export interface PendingApproval {
+  /** Shown to the user, e.g. `areq-7f3k`. */
+  readonly name: string;
+  readonly uid: string;
+  readonly decideByMs: number;
+  /** Settles once; never rejects. */
+  readonly outcome: Promise<ApprovalOutcome>;
+  /** Marks an approved statement request as used; false when it was already used. The caller forwards only on true. */
+  use(): Promise<boolean>;
+  /** The client went away, cancelled, or the session ended. */
+  withdraw(reason: string): Promise<void>;
+}
+
+/** Where approvals come from: Kubernetes resources in a cluster, the data directory and the local HTTP API otherwise. */
+export interface Approver {
+  ask(ask: ApprovalAsk): Promise<{ readonly outcome: 'pending'; readonly pending: PendingApproval } | { readonly outcome: 'refused'; readonly code: ErrorCode }>;
+  /** Active grants for a subject and target. */
+  grants(subject: string, target: string): readonly Grant[];
+  /** The command an approver types, e.g. `sallyport approve areq-7f3k`. */
+  howToDecide(requestName: string): string;
+  /** Called when grants change or are revoked. */
+  subscribe(listener: () => void): () => void;
+}
+
+/** Parses SQL with PostgreSQL's grammar. `tree` is libpg_query's ParseResult. */
+export type SqlParse =
+  | { readonly outcome: 'parsed'; readonly tree: unknown }
+  | { readonly outcome: 'invalid'; readonly message: string; /** 1-based, in characters; null if unknown. */ readonly position: number | null }
+  | { readonly outcome: 'failed'; readonly code: 'PARSE_TIMEOUT' | 'STATEMENT_TOO_DEEP' };
+
+export interface SqlParser {
+  /** Short texts answer synchronously; long ones from a worker with a deadline. Never throws for bad SQL. */
+  parse(text: string): SqlParse | Promise<SqlParse>;
+  /** PL/pgSQL of a whole CREATE FUNCTION or DO text; null when it does not parse. */
+  parsePlPgSql(text: string): unknown;
+  /** libpg_query fingerprint (hex) of a text that parses, else null. */
+  fingerprint(text: string): string | null;
+}
+
+export type { Identity };
