@@ -1,0 +1,96 @@
+import { createServer } from 'node:https';
+import { generateKeyPair, exportJWK, SignJWT, type JWK, type CryptoKey } from 'jose';
+import Provider, { type Configuration } from 'oidc-provider';
+import { type Authority, createAuthority } from './certificates.ts';
+import { freePort } from './postgres.ts';
+
+/** A person or job that can fetch a token with the client credentials grant. */
+export interface IssuerClient {
+  readonly id: string;
+  readonly secret: string;
+  /** Claims put into its access tokens: email, groups, … */
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+/** A real OIDC issuer (oidc-provider) over HTTPS on loopback. */
+export interface IssuerHost {
+  readonly issuer: string;
+  readonly audience: string;
+  /** PEM that verifies its certificate. */
+  readonly ca: string;
+  /** Fetches a real access token (a signed JWT) over HTTPS. */
+  token(clientId: string): Promise<string>;
+  /** Signs any claims with the issuer's own key, for expired and odd tokens. */
+  sign(claims: Readonly<Record<string, unknown>>, options?: { readonly expiresInSeconds?: number; readonly header?: Readonly<Record<string, unknown>> }): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** Starts the issuer; `ttlSeconds` is the life of its tokens (default 3,600). */
+export async function startIssuer(input: { readonly clients: readonly IssuerClient[]; readonly audience?: string; readonly ttlSeconds?: number; readonly authority?: Authority; readonly port?: number }): Promise<IssuerHost> {
+  const audience = input.audience ?? 'sallyport';
+  const port = input.port ?? (await freePort());
+  const issuer = `https://127.0.0.1:${port}`;
+  const authority = input.authority ?? (await createAuthority('Sallyport test issuer authority'));
+  const pair = await authority.issue({ commonName: 'issuer', ips: ['127.0.0.1'], dnsNames: ['localhost'] });
+  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+  const jwk: JWK = { ...(await exportJWK(privateKey)), kid: 'issuer-1', use: 'sig', alg: 'ES256' };
+  const provider = new Provider(issuer, configuration(input.clients, audience, input.ttlSeconds ?? 3600, jwk));
+  provider.proxy = false;
+  const server = createServer({ cert: pair.certificate, key: pair.key }, provider.callback());
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  return {
+    issuer, audience, ca: authority.ca,
+    token: (clientId) => fetchToken(issuer, authority.ca, audience, clientOf(input.clients, clientId)),
+    sign: (claims, options) => sign(privateKey, issuer, audience, claims, options),
+    stop: () => new Promise((resolve) => { server.closeAllConnections(); server.close(() => resolve()); }),
+  };
+}
+
+function configuration(clients: readonly IssuerClient[], audience: string, ttlSeconds: number, jwk: JWK): Configuration {
+  return {
+    jwks: { keys: [jwk] },
+    clients: clients.map((client) => ({ client_id: client.id, client_secret: client.secret, grant_types: ['client_credentials'], redirect_uris: [], response_types: [], token_endpoint_auth_method: 'client_secret_post' as const, id_token_signed_response_alg: 'ES256' as const })),
+    extraTokenClaims: (_context, token) => ({ ...clients.find((client) => client.id === token.clientId)?.claims, sub: token.clientId }),
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => audienceUri(audience),
+        useGrantedResource: () => true,
+        getResourceServerInfo: () => ({ scope: '', audience, accessTokenTTL: ttlSeconds, accessTokenFormat: 'jwt' as const, jwt: { sign: { alg: 'ES256' as const } } }),
+      },
+    },
+    ttl: { ClientCredentials: ttlSeconds },
+  };
+}
+
+const audienceUri = (audience: string): string => `urn:audience:${audience}`;
+
+function clientOf(clients: readonly IssuerClient[], id: string): IssuerClient {
+  const found = clients.find((client) => client.id === id);
+  if (!found) throw new Error(`no client ${id}`);
+  return found;
+}
+
+async function fetchToken(issuer: string, ca: string, audience: string, client: IssuerClient): Promise<string> {
+  const { request } = await import('node:https');
+  const body = new URLSearchParams({ grant_type: 'client_credentials', client_id: client.id, client_secret: client.secret, resource: audienceUri(audience) }).toString();
+  const answer = await new Promise<string>((resolve, reject) => {
+    const call = request(`${issuer}/token`, { method: 'POST', ca, headers: { 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(body) } }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => { text += chunk; }).on('end', () => resolve(text));
+    });
+    call.once('error', reject).end(body);
+  });
+  const token: unknown = (JSON.parse(answer) as Record<string, unknown>)['access_token'];
+  if (typeof token !== 'string') throw new Error(`the issuer gave no token: ${answer}`);
+  return token;
+}
+
+async function sign(key: CryptoKey, issuer: string, audience: string, claims: Readonly<Record<string, unknown>>, options: { readonly expiresInSeconds?: number; readonly header?: Readonly<Record<string, unknown>> } = {}): Promise<string> {
+  const now = Math.floor(Date.now() / 1000);
+  return new SignJWT({ iss: issuer, aud: audience, iat: now - 1, exp: now + (options.expiresInSeconds ?? 3600), jti: `t-${now}-${Math.random()}`, ...claims })
+    .setProtectedHeader({ alg: 'ES256', kid: 'issuer-1', ...options.header })
+    .sign(key);
+}
