@@ -31,6 +31,11 @@ export const errorTable = {
   TOKEN_NOT_YET_VALID: { text: 'the token is not valid yet', remedy: 'check the clock of this machine and of the issuer' },
   TOKEN_SIGNATURE_INVALID: { text: 'the signature of the token does not verify', remedy: 'fetch a new token from the issuer' },
   TOKEN_ALGORITHM_REFUSED: { text: 'the token is signed with an algorithm that is not allowed', remedy: 'configure the issuer to sign with an allowed algorithm' },
+  TOKEN_HEADER_REFUSED: { text: 'the header of the token holds a field that is not accepted', remedy: 'ask the issuer for a plain signed JWT (alg, kid, typ)' },
+  TOKEN_TYPE_WRONG: { text: 'this is not an ID token or an access token', remedy: 'send an ID token or a JWT access token of the issuer' },
+  TOKEN_CLAIM_INVALID: { text: 'a claim of the token has a form that is not accepted', remedy: 'ask the issuer to correct the claim that the detail names' },
+  TOKEN_EMAIL_UNVERIFIED: { text: 'the e-mail address in the token is not verified', remedy: 'verify the address at the issuer, or name users by another claim' },
+  TOKEN_ACTOR_INVALID: { text: 'the chain of actors in the token cannot be read', remedy: 'ask the issuer for act claims with sub, at most four deep' },
   TOKEN_CLAIM_MISSING: { text: 'the token lacks a claim that names the user', remedy: 'ask the issuer to add the claim, or correct the IdentityProvider' },
   ISSUER_UNREACHABLE: { text: 'the keys of the issuer cannot be fetched', remedy: 'try again; if it lasts, tell the platform team' },
   // policy
@@ -70,6 +75,7 @@ export const errorTable = {
   APPROVAL_NOT_APPROVER: { text: 'you are in none of the approving groups', remedy: 'ask a member of the groups that the request names' },
   APPROVAL_NOT_FOUND: { text: 'there is no such request', remedy: 'list the requests with: sallyport requests' },
   APPROVAL_CLOSED: { text: 'the request is already decided', remedy: 'nothing to do; list the requests with: sallyport requests' },
+  APPROVAL_DIGEST_MISMATCH: { text: 'the request is not the one that you saw', remedy: 'show it again with: sallyport requests NAME' },
   TOO_MANY_REQUESTS: { text: 'you have too many pending requests', remedy: 'wait for decisions, or cancel some' },
   HOLD_CANCELLED: { text: 'canceling held statement due to user request', remedy: 'run it again when you need it' },
   // the target
@@ -88,6 +94,8 @@ export const errorTable = {
   SECRET_UNAVAILABLE: { text: 'the credential of the target cannot be read', remedy: 'tell the owners of the target' },
   HTTP_UNAUTHORIZED: { text: 'the request bears no valid token', remedy: 'send an OIDC token: Authorization: Bearer TOKEN' },
   HTTP_BAD_REQUEST: { text: 'the request is not valid', remedy: 'see docs/errors.md for the form of each request' },
+  HTTP_FORBIDDEN: { text: 'this is not yours to do', remedy: 'ask the owners of the target' },
+  HTTP_TOO_MANY_ATTEMPTS: { text: 'too many failed logins from this address', remedy: 'wait ten minutes, then send a valid token' },
   HTTP_NOT_FOUND: { text: 'there is nothing here', remedy: 'see docs/errors.md for the routes' },
   INTERNAL: { text: 'the gateway met an error of its own', remedy: 'try again; if it happens again, report it with the session id' },
 } as const;
