@@ -54,13 +54,17 @@ export interface ApprovalAsk {
   /** Null when the ask is to open a session. */
   readonly statement: { readonly text: string; readonly parameters: readonly string[]; readonly kind: string; readonly objects: readonly string[]; readonly searchPath: string; readonly inTransaction: boolean } | null;
   readonly digest: string;
+  /** Uid of the Target, bound by the digest when set. */
+  readonly targetUid?: string;
+  /** `statementHmac` of contract/approval-digest.ts, null or absent for an ask to open a session; stored so that anyone can recompute `digest`. */
+  readonly statementHmac?: string | null;
 }
 
 export type ApprovalOutcome =
   | { readonly outcome: 'approved'; readonly request: string; readonly requestUid: string; readonly approvers: readonly ApproverMark[]; readonly grant: Grant | null }
   | { readonly outcome: 'denied'; readonly request: string; readonly approver: string; readonly reason: string }
   | { readonly outcome: 'expired'; readonly request: string }
-  | { readonly outcome: 'withdrawn'; readonly request: string };
+  | { readonly outcome: 'withdrawn'; readonly request: string; /** APPROVAL_SUPERSEDED when the policy changed while it waited. */ readonly code?: ErrorCode };
 
 export interface ApproverMark {
   readonly key: string;

@@ -54,6 +54,8 @@ export interface Grant {
   /** The session that asked, for scope Session. */
   readonly sessionId: string | null;
   readonly subject: string;
+  /** Agents that acted for the subject when it asked; a grant serves only a session with the same ones (security.md A1). Absent means none. */
+  readonly actorKeys?: readonly string[];
   readonly target: string;
   readonly expiresAtMs: number;
   readonly approvers: readonly string[];
