@@ -1,0 +1,194 @@
+import { createServer, type Server, type Socket } from 'node:net';
+
+import { SallyportError } from '../core/errors.ts';
+import type { Logger } from '../core/ports.ts';
+
+/** A connection's stay before its login is complete. */
+export interface Admission {
+  /** Aborted when the login deadline has passed (`STARTUP_TIMEOUT`) or the listener closes (`DRAINING`); never after `admitted`. */
+  readonly signal: AbortSignal;
+  /** The deadline stands still, while an approval is pending; the returned function lets it run on. */
+  pause(): () => void;
+  /** The login is complete: no deadline any more, and the place among the unauthenticated is free. */
+  admitted(): void;
+}
+
+/** What a listener counts; labels stay few. */
+export interface ListenerMetrics {
+  connection(outcome: 'accepted' | 'refused_process' | 'refused_address'): void;
+}
+
+export interface ListenerOptions {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  /** Shared by all listeners of the process. */
+  readonly limit: UnauthenticatedLimit;
+  /** Accept to ready; 60 s by default. */
+  readonly loginMs?: number;
+  readonly log: Logger;
+  readonly metrics?: ListenerMetrics;
+  /** Serves one connection to its end. Never awaited by the accept loop; if it rejects the socket is destroyed and the failure logged. */
+  readonly onConnection: (socket: Socket, admission: Admission) => Promise<void>;
+}
+
+export interface Listener extends AsyncDisposable {
+  readonly port: number;
+  /** Stops accepting and ends the logins in progress (`DRAINING`); sessions that are admitted live on, their owner ends them. */
+  close(): Promise<void>;
+}
+
+const keepAliveMs = 30_000;
+const defaultLoginMs = 60_000;
+
+/**
+ * Opens a port and hands each connection on at once: a peer that says nothing delays nobody.
+ *
+ * Over a limit the new connection is closed without a word, the others are unaffected. Dead peers are found by TCP keepalive.
+ *
+ * @throws the system's error when the port cannot be opened.
+ */
+export async function startListener(options: ListenerOptions): Promise<Listener> {
+  const logins = new Set<Login>();
+  const server = createServer({ keepAlive: true, keepAliveInitialDelay: keepAliveMs, noDelay: true }, (socket) => accept(socket, options, logins));
+  await listen(server, options);
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : options.port;
+  server.on('error', (error) => options.log.error('listener failed', { port, error: error.message }));
+  const close = (): Promise<void> => {
+    // Not awaited to the end: the callback waits for every session.
+    server.close();
+    for (const login of logins) login.abort(new SallyportError('DRAINING'));
+    return Promise.resolve();
+  };
+  return { port, close, [Symbol.asyncDispose]: close };
+}
+
+function accept(socket: Socket, options: ListenerOptions, logins: Set<Login>): void {
+  // From here on the socket is never without an error listener; what broke shows as its end.
+  socket.on('error', () => undefined);
+  const entry = options.limit.enter(socket.remoteAddress ?? '');
+  options.metrics?.connection(entry.outcome);
+  if (entry.outcome !== 'accepted') {
+    socket.destroy();
+    return;
+  }
+  const login: Login = new Login(options.loginMs ?? defaultLoginMs, () => {
+    logins.delete(login);
+    entry.leave();
+  });
+  logins.add(login);
+  socket.once('close', () => login.admitted());
+  options.onConnection(socket, login).catch((error: unknown) => {
+    options.log.error('connection failed', { code: error instanceof SallyportError ? error.code : 'INTERNAL', error: error instanceof Error ? error.message : 'not an error' });
+    socket.destroy();
+  }).finally(() => login.admitted());
+}
+
+function listen(server: Server, options: ListenerOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host: options.host, port: options.port }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** The deadline of one login. */
+class Login implements Admission {
+  readonly #abort = new AbortController();
+  readonly #leave: () => void;
+  #timer: NodeJS.Timeout | null = null;
+  #leftMs: number;
+  #runningSince = 0;
+  #pauses = 0;
+  #over = false;
+
+  constructor(deadlineMs: number, leave: () => void) {
+    this.#leave = leave;
+    this.#leftMs = deadlineMs;
+    this.#run();
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  abort(reason: SallyportError): void {
+    if (!this.#over) this.#abort.abort(reason);
+  }
+
+  pause(): () => void {
+    this.#pauses++;
+    this.#stop();
+    let resumed = false;
+    return () => {
+      if (resumed) return;
+      resumed = true;
+      this.#pauses--;
+      this.#run();
+    };
+  }
+
+  admitted(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#stop();
+    this.#leave();
+  }
+
+  #run(): void {
+    if (this.#over || this.#pauses > 0 || this.#timer) return;
+    this.#runningSince = performance.now();
+    this.#timer = setTimeout(() => this.abort(new SallyportError('STARTUP_TIMEOUT')), this.#leftMs);
+  }
+
+  #stop(): void {
+    if (!this.#timer) return;
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#leftMs = Math.max(0, this.#leftMs - (performance.now() - this.#runningSince));
+  }
+}
+
+/** What `UnauthenticatedLimit.enter` answers. */
+export type Entry = { readonly outcome: 'accepted'; /** Gives the place back; call once. */ leave(): void } | { readonly outcome: 'refused_process' | 'refused_address' };
+
+/**
+ * Counts the connections whose login is not complete: one instance per process. State, because it is a count.
+ *
+ * A login that waits for an approval keeps its place: it is not admitted yet.
+ */
+export class UnauthenticatedLimit {
+  readonly #perProcess: number;
+  readonly #perAddress: number;
+  readonly #byAddress = new Map<string, number>();
+  #total = 0;
+
+  constructor(limits: { readonly perProcess: number; readonly perAddress: number } = { perProcess: 100, perAddress: 10 }) {
+    this.#perProcess = limits.perProcess;
+    this.#perAddress = limits.perAddress;
+  }
+
+  /** Connections counted now. */
+  get total(): number {
+    return this.#total;
+  }
+
+  enter(address: string): Entry {
+    if (this.#total >= this.#perProcess) return { outcome: 'refused_process' };
+    const count = this.#byAddress.get(address) ?? 0;
+    if (count >= this.#perAddress) return { outcome: 'refused_address' };
+    this.#byAddress.set(address, count + 1);
+    this.#total++;
+    return { outcome: 'accepted', leave: () => this.#leave(address) };
+  }
+
+  #leave(address: string): void {
+    this.#total--;
+    const count = (this.#byAddress.get(address) ?? 1) - 1;
+    if (count > 0) this.#byAddress.set(address, count);
+    else this.#byAddress.delete(address);
+  }
+}

@@ -1,0 +1,48 @@
+import type { StatementResult } from '../../../contract/audit.ts';
+import type { Denial } from '../../core/errors.ts';
+import type { StatementFacts } from '../../core/sql/statement-facts.ts';
+import type { RowPlan } from './row-plan.ts';
+
+/** One execution of one statement, from its intent to its result. */
+export interface Execution {
+  readonly facts: StatementFacts;
+  /** Number that the recorder gave; 0 until the intent is written. */
+  statement: number;
+  readonly startedMs: number;
+  readonly text: string;
+  plan: RowPlan | null;
+  described: boolean;
+  rows: number;
+  storedRows: number;
+  storedBytes: number;
+  bytesFromServer: number;
+  bytesToClient: number;
+  firstRowMs: number | null;
+  maskedBefore: readonly number[];
+  /** Set when a limit was reached or the row plan was refused: what the user gets instead of the rest. */
+  stopped: Denial | null;
+}
+
+/** Starts counting. */
+export function startExecution(facts: StatementFacts, text: string, nowMs: number): Execution {
+  return {
+    facts, text, startedMs: nowMs, statement: 0, plan: null, described: false, rows: 0, storedRows: 0, storedBytes: 0, bytesFromServer: 0, bytesToClient: 0, firstRowMs: null, maskedBefore: [], stopped: null,
+  };
+}
+
+/** What became of it, for the record. */
+export function finishExecution(
+  execution: Execution,
+  end: { readonly outcome: StatementResult['outcome']; readonly commandTag: string | null; readonly sqlstate: string | null; readonly status: 'I' | 'T' | 'E' | null; readonly nowMs: number },
+): StatementResult {
+  const masked = execution.plan?.maskedCells(execution.maskedBefore) ?? { columns: [], detectorHits: 0 };
+  return {
+    statement: execution.statement, outcome: end.outcome, commandTag: end.commandTag, rows: execution.rows, bytesFromServer: execution.bytesFromServer, bytesToClient: execution.bytesToClient,
+    maskedCells: masked.columns, detectorHits: masked.detectorHits, sqlstate: end.sqlstate, firstRowMs: execution.firstRowMs === null ? null : round(execution.firstRowMs - execution.startedMs),
+    durationMs: round(end.nowMs - execution.startedMs), transactionStatus: end.status, limited: execution.stopped !== null,
+  };
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}

@@ -1,0 +1,80 @@
+import type { Denial } from '../../core/errors.ts';
+import type { StatementEffect } from '../../core/sql/statement-facts.ts';
+import type { Execution } from './execution.ts';
+import type { Portal, PreparedStatement } from './statements.ts';
+
+/** A question of our own to the server, in the session's connection: its answers are swallowed. */
+export interface OwnQuestion {
+  readonly rows: (string | null)[][];
+  failed: boolean;
+  readonly done: () => void;
+}
+
+/**
+ * What one forwarded frontend message waits for. The head of the queue decides what a backend message belongs to.
+ * `own` set: we asked, and the client sees nothing of the answer.
+ */
+export type Reply =
+  | { readonly kind: 'parse'; readonly statement: PreparedStatement; readonly own: OwnQuestion | null }
+  | { readonly kind: 'bind'; readonly portal: Portal | null; readonly own: OwnQuestion | null }
+  | { readonly kind: 'describe'; readonly statement: PreparedStatement | null; readonly portal: Portal | null; readonly own: OwnQuestion | 'description' | null }
+  | { readonly kind: 'execute'; readonly portal: Portal; readonly execution: Execution; readonly effect: StatementEffect | null; readonly own: null }
+  | { readonly kind: 'execute'; readonly portal: null; readonly execution: null; readonly effect: null; readonly own: OwnQuestion }
+  | { readonly kind: 'close'; readonly what: 'statement' | 'portal'; readonly name: string; readonly own: OwnQuestion | null }
+  | { readonly kind: 'query'; readonly executions: readonly Execution[]; readonly own: null; current: number }
+  | { readonly kind: 'function'; readonly execution: Execution; readonly own: null }
+  /** Execute of a portal that does not exist: the server fails where the refused message stood, the client gets `denial`. */
+  | { readonly kind: 'poison'; readonly denial: Denial; readonly own: null }
+  | { readonly kind: 'sync'; readonly own: OwnQuestion | null };
+
+/** First in, first out; bounded by `limit`, since a client may pipeline without end. */
+export class ReplyQueue {
+  #entries: Reply[] = [];
+  #head = 0;
+  readonly limit: number;
+
+  constructor(limit = 10_000) {
+    this.limit = limit;
+  }
+
+  get length(): number {
+    return this.#entries.length - this.#head;
+  }
+
+  get isFull(): boolean {
+    return this.length >= this.limit;
+  }
+
+  get head(): Reply | undefined {
+    return this.#entries[this.#head];
+  }
+
+  push(reply: Reply): void {
+    this.#entries.push(reply);
+  }
+
+  shift(): void {
+    this.#head++;
+    if (this.#head === this.#entries.length) {
+      this.#entries = [];
+      this.#head = 0;
+    } else if (this.#head > 1024) {
+      this.#entries = this.#entries.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  /** Removes and returns everything before the next Sync (or simple Query), which stays: the server skips these after an error. */
+  skipToSync(): readonly Reply[] {
+    const skipped: Reply[] = [];
+    while (this.head && this.head.kind !== 'sync') {
+      skipped.push(this.head);
+      this.shift();
+    }
+    return skipped;
+  }
+
+  all(): readonly Reply[] {
+    return this.#entries.slice(this.#head);
+  }
+}

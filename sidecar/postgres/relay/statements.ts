@@ -1,0 +1,82 @@
+import type { FieldDescription } from '../../core/masking/masker.ts';
+import type { StatementFacts } from '../../core/sql/statement-facts.ts';
+import type { BoundParameter } from '../wire/bind.ts';
+import type { Execution } from './execution.ts';
+import type { RowPlan } from './row-plan.ts';
+
+/** A prepared statement as this proxy knows it; protocol and SQL share one name space on the server, so they do here. */
+export interface PreparedStatement {
+  readonly name: string;
+  /** Text as received. */
+  readonly text: string;
+  readonly exactText: Uint8Array;
+  readonly parameterTypes: readonly number[];
+  /** Null for an empty text. Replaced when catalog, search path or masking rules changed since. */
+  facts: StatementFacts | null;
+  /** Catalog epoch, search path and masking rules that `facts` rests on. */
+  inspectionKey: string;
+  /** Undefined until described; null when it returns no rows. */
+  fields: readonly FieldDescription[] | null | undefined;
+  /** Row plans by result formats, for the inspection key they were made under. */
+  readonly plans: Map<string, RowPlan>;
+}
+
+/** A portal or cursor. */
+export interface Portal {
+  readonly name: string;
+  readonly statement: PreparedStatement;
+  readonly parameters: readonly BoundParameter[];
+  readonly resultFormats: readonly (0 | 1)[];
+  /** DECLARE … WITH HOLD survives the transaction. */
+  readonly hold: boolean;
+  /** The execution that paging continues. */
+  execution: Execution | null;
+  /** From the client's own Describe of the portal, if any. */
+  fields: readonly FieldDescription[] | null | undefined;
+}
+
+/**
+ * Names with two states: what the server has confirmed, and an overlay of what was sent and not yet answered.
+ *
+ * A name in the overlay counts for later messages of the same pipeline; an error throws the overlay of the skipped messages away.
+ */
+export class NameTable<T> {
+  readonly #confirmed = new Map<string, T>();
+  readonly #sent = new Map<string, T | null>();
+
+  get size(): number {
+    return this.#confirmed.size + this.#sent.size;
+  }
+
+  get(name: string): T | null {
+    const sent = this.#sent.get(name);
+    if (sent !== undefined) return sent;
+    return this.#confirmed.get(name) ?? null;
+  }
+
+  /** The message that makes (or, with null, removes) the name was forwarded. */
+  send(name: string, value: T | null): void {
+    this.#sent.set(name, value);
+  }
+
+  /** The server confirmed it. */
+  confirm(name: string, value: T | null): void {
+    if (value === null) this.#confirmed.delete(name);
+    else this.#confirmed.set(name, value);
+    if (this.#sent.get(name) === value) this.#sent.delete(name);
+  }
+
+  /** After an error: what is still queued is sent again by the caller. */
+  dropSent(): void {
+    this.#sent.clear();
+  }
+
+  /** Removes confirmed names, all or those that `which` picks. */
+  clear(which: (value: T) => boolean = () => true): void {
+    for (const [name, value] of this.#confirmed) if (which(value)) this.#confirmed.delete(name);
+  }
+
+  values(): readonly T[] {
+    return [...this.#confirmed.values()];
+  }
+}
