@@ -16,6 +16,8 @@ export interface CommandPair {
   readonly object: { readonly schema: string; readonly name: string } | '*' | null;
   /** For Update, Delete and Select pairs: whether a WHERE restricts it; null where the question makes no sense. */
   readonly where: 'Missing' | 'Present' | null;
+  /** Partitioned parents and inheritance parents of `object`, all generations: a rule that names one of them matches the child. */
+  readonly ancestors?: readonly { readonly schema: string; readonly name: string }[];
 }
 
 /** What one command asks for, in the words policies use. Protocol code makes it, `review-command.ts` judges it. */

@@ -21,6 +21,12 @@ export interface Permit {
   /** Wall clock, ms: token end, schedule end or access grant end, whichever comes first. `sessionSeconds` is added by the session. */
   readonly notAfterMs: number;
   readonly notAfterReason: 'TokenExpired' | 'ScheduleEnded' | 'GrantEnded';
+  /** OnRequest policies that match but that no grant has opened: their Deny and RequireApproval rules, masking and limits count, their Allow rules never. */
+  readonly restrictions?: readonly Policy[];
+  /** By policy name: until when (ms) the rules of that open policy permit anything. A policy that is not named has no end of its own. */
+  readonly openUntilMs?: Readonly<Record<string, number>>;
+  /** When (ms) a time window of some policy on this target opens or closes, or a grant ends: `authorize` must then run again. Null: never. */
+  readonly reauthorizeAtMs?: number | null;
 }
 
 /** For `authorize.ts` only. */
