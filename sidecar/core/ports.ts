@@ -100,7 +100,13 @@ export interface Approver {
 
 /** Parses SQL with PostgreSQL's grammar. `tree` is libpg_query's ParseResult. */
 export type SqlParse =
-  | { readonly outcome: 'parsed'; readonly tree: unknown }
+  | {
+    readonly outcome: 'parsed';
+    readonly tree: unknown;
+    /** For texts too long for the synchronous `fingerprint` and `parsePlPgSql`: their answers per statement, in order. */
+    readonly fingerprints?: readonly (string | null)[];
+    readonly plpgsql?: readonly unknown[];
+  }
   | { readonly outcome: 'invalid'; readonly message: string; /** 1-based, in characters; null if unknown. */ readonly position: number | null }
   | { readonly outcome: 'failed'; readonly code: 'PARSE_TIMEOUT' | 'STATEMENT_TOO_DEEP' };
 
