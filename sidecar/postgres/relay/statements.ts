@@ -15,6 +15,8 @@ export interface PreparedStatement {
   facts: StatementFacts | null;
   /** Catalog epoch, search path and masking rules that `facts` rests on. */
   inspectionKey: string;
+  /** Made by PREPARE or DECLARE: `text` is the whole query that held it. */
+  readonly bySql: boolean;
   /** Undefined until described; null when it returns no rows. */
   fields: readonly FieldDescription[] | null | undefined;
   /** Row plans by result formats, for the inspection key they were made under. */

@@ -1,0 +1,168 @@
+import { lookup } from 'node:dns/promises';
+import { connect, isIP, type Socket } from 'node:net';
+import { checkServerIdentity, type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
+
+import type { Target } from '../../contract/proxy-config.ts';
+import { SallyportError } from '../core/errors.ts';
+import type { SecretSource } from '../core/ports.ts';
+import { endPointBinding } from './certificate-binding.ts';
+import { sslRequest } from './wire/frame-writer.ts';
+import { SocketReader } from './wire/packet-reader.ts';
+
+/** A connection to a target before its login. */
+export interface Dialed {
+  readonly socket: Socket | TLSSocket;
+  readonly reader: SocketReader;
+  /** Where it went: a CancelRequest must reach the same server. */
+  readonly address: string;
+  readonly tls: DialedTls | null;
+}
+
+/** What the login may rely on. */
+export interface DialedTls {
+  /** Nobody but the target can be at the other end: VerifyFull, or VerifyCA against a CA of the target's own. */
+  readonly verified: boolean;
+  /** `tls-server-end-point`; null when the certificate has none. */
+  readonly binding: Buffer | null;
+}
+
+/** Addresses of one name that are tried. */
+const limitAddresses = 8;
+const keepAliveMs = 30_000;
+
+/**
+ * Connects to a target: its addresses one after the other, then TLS as the target asks.
+ *
+ * The caller has checked a Permit. TCP keepalive 30 s, no delay. A server that answers `N` where TLS is asked for, or sends a byte behind its `S`, is refused.
+ *
+ * @param address set to dial that one address only (a CancelRequest).
+ * @throws SallyportError `TARGET_UNREACHABLE`, `TARGET_TLS_FAILED`, `SECRET_UNAVAILABLE`; the signal's reason when that is one.
+ */
+export async function dialTarget(postgres: Target['postgres'], deps: { readonly secrets: SecretSource; readonly signal: AbortSignal }, address: string | null = null): Promise<Dialed> {
+  const tlsOptions = postgres.tls.mode === 'Disable' ? null : await readTlsOptions(postgres, deps.secrets);
+  const addresses = address === null ? await resolveHost(postgres.host, deps.signal) : [address];
+  const { socket, connected } = await connectFirst(addresses, postgres.port, deps.signal);
+  try {
+    if (tlsOptions === null) return { socket, reader: new SocketReader(socket), address: connected, tls: null };
+    await askForTls(socket, deps.signal);
+    const secured = await handshake(socket, tlsOptions, deps.signal);
+    const certificate = secured.getPeerX509Certificate();
+    const verified = postgres.tls.mode === 'VerifyFull' || postgres.tls.caSecret !== null;
+    return { socket: secured, reader: new SocketReader(secured), address: connected, tls: { verified, binding: certificate ? endPointBinding(certificate.raw) : null } };
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+async function resolveHost(host: string, signal: AbortSignal): Promise<readonly string[]> {
+  if (isIP(host)) return [host];
+  try {
+    const found = await untilAborted(lookup(host, { all: true }), signal);
+    return found.slice(0, limitAddresses).map((entry) => entry.address);
+  } catch (error) {
+    if (error instanceof SallyportError) throw error;
+    throw new SallyportError('TARGET_UNREACHABLE', { reason: 'the name of the target does not resolve' }, { cause: error });
+  }
+}
+
+async function connectFirst(addresses: readonly string[], port: number, signal: AbortSignal): Promise<{ readonly socket: Socket; readonly connected: string }> {
+  let last: unknown = null;
+  for (const [i, address] of addresses.entries()) {
+    try {
+      // A silent address must leave time for the next ones; the last one has until the deadline.
+      const limit = i < addresses.length - 1 ? AbortSignal.any([signal, AbortSignal.timeout(perAddressMs)]) : signal;
+      return { socket: await connectTo(address, port, limit), connected: address };
+    } catch (error) {
+      if (signal.aborted) throw reasonOf(signal);
+      last = error;
+    }
+  }
+  throw new SallyportError('TARGET_UNREACHABLE', {}, { cause: last });
+}
+
+const perAddressMs = 3_000;
+
+function connectTo(host: string, port: number, signal: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs });
+    const settle = (error: unknown): void => {
+      signal.removeEventListener('abort', onAbort);
+      if (error === null) return resolve(socket);
+      socket.destroy();
+      reject(error instanceof Error ? error : new SallyportError('TARGET_UNREACHABLE'));
+    };
+    const onAbort = (): void => settle(reasonOf(signal));
+    socket.once('connect', () => settle(null));
+    // Stays: an error after the connection stands shows as its end.
+    socket.on('error', settle);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+async function askForTls(socket: Socket, signal: AbortSignal): Promise<void> {
+  const reader = new SocketReader(socket);
+  socket.write(sslRequest());
+  let answer: Buffer;
+  try {
+    answer = await reader.readExactly(1, signal);
+  } catch (error) {
+    throw error instanceof SallyportError && error.code === 'CONNECTION_LOST' ? new SallyportError('TARGET_UNREACHABLE', { reason: 'the target closed the connection' }, { cause: error }) : error;
+  }
+  const behind = reader.takeBuffered();
+  // Never plaintext instead, and never a byte that came before the handshake (CVE-2021-23222).
+  if (answer[0] !== 0x53) throw new SallyportError('TARGET_TLS_FAILED', { reason: 'the target does not offer TLS' });
+  if (behind.length > 0) throw new SallyportError('TARGET_TLS_FAILED', { reason: 'the target sent bytes before the handshake' });
+}
+
+function handshake(plain: Socket, options: ConnectionOptions, signal: AbortSignal): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTls({ ...options, socket: plain });
+    const settle = (error: unknown): void => {
+      signal.removeEventListener('abort', onAbort);
+      if (error === null) return resolve(socket);
+      socket.destroy();
+      // The reason is for the log only; texts of OpenSSL name neither key nor password.
+      reject(error instanceof SallyportError ? error : new SallyportError('TARGET_TLS_FAILED', { reason: reasonText(error) }, { cause: error }));
+    };
+    const onAbort = (): void => settle(reasonOf(signal));
+    socket.once('secureConnect', () => settle(null));
+    socket.on('error', settle);
+    socket.once('close', () => settle(new SallyportError('TARGET_TLS_FAILED', { reason: 'the target closed the connection' })));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+async function readTlsOptions(postgres: Target['postgres'], secrets: SecretSource): Promise<ConnectionOptions> {
+  const { tls, credentialsSecret, host } = postgres;
+  const ca = tls.caSecret === null ? undefined : Buffer.from(await secrets.read(tls.caSecret.name, tls.caSecret.key));
+  const [cert, key] = [await secrets.readOptional(credentialsSecret, 'tls.crt'), await secrets.readOptional(credentialsSecret, 'tls.key')];
+  const name = tls.serverName ?? host;
+  return {
+    minVersion: 'TLSv1.2', rejectUnauthorized: true, ALPNProtocols: ['postgresql'],
+    checkServerIdentity: (_, certificate) => (tls.mode === 'VerifyFull' ? checkServerIdentity(name, certificate) : undefined),
+    // SNI takes names only.
+    ...(isIP(name) ? {} : { servername: name }), ...(ca ? { ca } : {}), ...(cert && key ? { cert: Buffer.from(cert), key: Buffer.from(key) } : {}),
+  };
+}
+
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(reasonOf(signal));
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+function reasonOf(signal: AbortSignal): SallyportError {
+  return signal.reason instanceof SallyportError ? signal.reason : new SallyportError('TARGET_UNREACHABLE', { reason: 'the target did not answer in time' });
+}
+
+/** A constant word for the log: the message could name the target's certificate. */
+function reasonText(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return /^[A-Z0-9_]{3,60}$/.test(code) ? code : 'the handshake failed';
+}

@@ -1,0 +1,82 @@
+import type { Logger } from '../../core/ports.ts';
+import type { SessionRecorder } from '../../../contract/audit.ts';
+import type { Approver, Clock } from '../../core/ports.ts';
+import type { Denial } from '../../core/errors.ts';
+import type { SessionEnd, Session } from '../../core/session/session.ts';
+import type { SessionInspector } from '../inspector.ts';
+import type { ChunkOutput } from '../wire/chunk-output.ts';
+import type { Batch } from './batch.ts';
+import type { Execution } from './execution.ts';
+import type { KeptBind } from './extended-query.ts';
+import type { ReplyQueue } from './reply-queue.ts';
+import type { NameTable, Portal, PreparedStatement } from './statements.ts';
+
+/** What the client's messages before the next Sync mean after a failure. */
+export type Discarding =
+  /** Nothing is discarded. */
+  | 'no'
+  /** We refused and told the client; the server knows nothing: Sync is answered here. */
+  | 'locally'
+  /** The server failed (or was made to): it skips, we drop, Sync goes on. */
+  | 'with-server';
+
+/** The state of one session's relay. Both directions share it; `relay.ts` makes and ends it. */
+export interface RelayContext {
+  readonly session: Session;
+  readonly recorder: SessionRecorder;
+  readonly inspector: SessionInspector;
+  readonly approver: Approver;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly digestKey: Uint8Array;
+  readonly limits: RelayLimits;
+
+  readonly queue: ReplyQueue;
+  readonly statements: NameTable<PreparedStatement>;
+  readonly portals: NameTable<Portal>;
+  /** What goes to the target with the next write. */
+  readonly batch: Batch;
+  /** What goes to the client with the next write. */
+  readonly toClient: ChunkOutput;
+
+  /** As of the last ReadyForQuery. */
+  status: 'I' | 'T' | 'E';
+  /** Messages of the extended protocol were forwarded since the last Sync. */
+  sentSinceSync: boolean;
+  discarding: Discarding;
+  /** A COPY FROM STDIN is running: the client's `d`, `c`, `f` belong to it. */
+  copyIn: Execution | null;
+  /** Resolves the wait for a COPY to start (or fail). */
+  copyStarted: (() => void) | null;
+  /** A Bind that waits for its Execute. */
+  keptBind: KeptBind | null;
+  /** A statement waits for an approval. */
+  held: { readonly cancel: (denial: Denial) => void } | null;
+  ended: SessionEnd | null;
+  readonly totals: { rows: number; bytes: number; denied: number };
+
+  /** Records the batch's intents, then writes its bytes to the target. A promise when durability makes us wait. */
+  commit(): void | Promise<void>;
+  /** Writes `toClient` to the client; rows are recorded first. */
+  flushToClient(): void;
+  /** Ends the session. */
+  end(cause: SessionEnd): void;
+  /** Stops what runs on the server. Resolves when the cancel has been taken. */
+  cancelUpstream(): Promise<void>;
+}
+
+export interface RelayLimits {
+  readonly statementBytes: number;
+  readonly bindBytes: number;
+  readonly preparedStatements: number;
+  readonly portals: number;
+  /** Rows stored per statement in the recording. */
+  readonly storedRows: number;
+  readonly storedBytes: number;
+  readonly maskedRowBytes: number;
+  readonly readAheadBytes: number;
+}
+
+export const defaultRelayLimits: RelayLimits = {
+  statementBytes: 256 * 1024, bindBytes: 16 * 1024 * 1024, preparedStatements: 5_000, portals: 1_000, storedRows: 1_000, storedBytes: 1024 * 1024, maskedRowBytes: 16 * 1024 * 1024, readAheadBytes: 256 * 1024,
+};

@@ -1,0 +1,91 @@
+import type { StatementEffect, StatementFacts } from '../../core/sql/statement-facts.ts';
+import type { RelayContext } from './context.ts';
+import type { Reply } from './reply-queue.ts';
+import type { Portal, PreparedStatement } from './statements.ts';
+
+/** A statement with an effect on names was forwarded: later messages of the same pipeline see it. */
+export function sendEffect(context: RelayContext, facts: StatementFacts, text: string): void {
+  const { effect } = facts;
+  switch (effect?.kind) {
+    case 'prepare':
+      return context.statements.send(effect.name, preparedBySql(context, effect, text));
+    case 'declare':
+      return context.portals.send(effect.name, declaredBySql(context, effect, text));
+    case 'deallocate':
+      if (effect.name !== null) context.statements.send(effect.name, null);
+      return undefined;
+    case 'close':
+      if (effect.name !== null) context.portals.send(effect.name, null);
+      return undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** The statement completed: its effect counts. */
+export function applyEffect(context: RelayContext, facts: StatementFacts, text: string): void {
+  const { effect } = facts;
+  switch (effect?.kind) {
+    case 'prepare':
+      context.statements.confirm(effect.name, context.statements.get(effect.name) ?? preparedBySql(context, effect, text));
+      break;
+    case 'declare':
+      context.portals.confirm(effect.name, context.portals.get(effect.name) ?? declaredBySql(context, effect, text));
+      break;
+    case 'deallocate':
+      if (effect.name === null) context.statements.clear();
+      else context.statements.confirm(effect.name, null);
+      break;
+    case 'close':
+      if (effect.name === null) context.portals.clear();
+      else context.portals.confirm(effect.name, null);
+      break;
+    case 'discard':
+      if (effect.what === 'ALL') {
+        context.statements.clear();
+        context.portals.clear();
+      }
+      break;
+    default:
+      break;
+  }
+  context.inspector.ran(facts, true);
+}
+
+/** After an error or a refusal: only what is still queued behind the next Sync counts as sent. */
+export function undoSent(context: RelayContext): void {
+  context.statements.dropSent();
+  context.portals.dropSent();
+  for (const reply of context.queue.all()) resend(context, reply);
+}
+
+function resend(context: RelayContext, reply: Reply): void {
+  switch (reply.kind) {
+    case 'parse':
+      if (!reply.own) context.statements.send(reply.statement.name, reply.statement);
+      break;
+    case 'bind':
+      if (reply.portal) context.portals.send(reply.portal.name, reply.portal);
+      break;
+    case 'close':
+      if (!reply.own) (reply.what === 'statement' ? context.statements : context.portals).send(reply.name, null);
+      break;
+    case 'execute':
+      if (reply.execution) sendEffect(context, reply.execution.facts, reply.execution.text);
+      break;
+    case 'query':
+      for (const execution of reply.executions.slice(reply.current)) sendEffect(context, execution.facts, execution.text);
+      break;
+    default:
+      break;
+  }
+}
+
+function preparedBySql(context: RelayContext, effect: Extract<StatementEffect, { kind: 'prepare' }>, text: string): PreparedStatement {
+  return { name: effect.name, text, exactText: Buffer.from(text), parameterTypes: [], facts: effect.query, inspectionKey: context.inspector.key(), bySql: true, fields: undefined, plans: new Map() };
+}
+
+function declaredBySql(context: RelayContext, effect: Extract<StatementEffect, { kind: 'declare' }>, text: string): Portal {
+  const statement: PreparedStatement = { name: '', text, exactText: Buffer.from(text), parameterTypes: [], facts: effect.query, inspectionKey: context.inspector.key(), bySql: true, fields: undefined, plans: new Map() };
+  return { name: effect.name, statement, parameters: [], resultFormats: [], hold: effect.hold, execution: null, fields: undefined };
+}

@@ -1,0 +1,249 @@
+import type { ApprovalRecord } from '../../../contract/audit.ts';
+import { type Denial, deny } from '../../core/errors.ts';
+import type { Decision } from '../../core/policy/decision.ts';
+import { readQueryText } from '../../core/sql/query-text.ts';
+import type { InspectedQuery, StatementFacts } from '../../core/sql/statement-facts.ts';
+import { type BindMessage, readBind } from '../wire/bind.ts';
+import * as write from '../wire/frame-writer.ts';
+import { readExecute, readNamed } from '../wire/named.ts';
+import { type ParseMessage, readParse } from '../wire/parse.ts';
+import type { RelayContext } from './context.ts';
+import { sendEffect } from './effects.ts';
+import { startExecution } from './execution.ts';
+import { holdStatement } from './hold-statement.ts';
+import { attemptOf, intentOf, type Origin } from './intents.ts';
+import { judge, resolveIndirection, type Verdict } from './judge.ts';
+import { freshSearchPath } from './own-question.ts';
+import { refreshNamed, refreshStatement } from './refresh.ts';
+import { refuseExtended } from './refuse.ts';
+import { waitForCopy } from './simple-query.ts';
+import type { Portal, PreparedStatement } from './statements.ts';
+
+/** A Bind that waits for its Execute: a statement that needs an approval must take no lock before it has one. */
+export interface KeptBind {
+  readonly frame: Buffer;
+  readonly portal: Portal;
+}
+
+/** Parse: the text is read and judged; a statement that will need an approval is prepared, not yet run. */
+export function handleParse(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
+  if (context.discarding !== 'no') return undefined;
+  const message = readParse(buffer, start, end);
+  const read = readQueryText(Buffer.concat([message.text, Buffer.of(0)]));
+  if (read.outcome === 'refused') return refuseText(context, message, '', '', read.denial);
+  if (context.statements.size >= context.limits.preparedStatements) return refuseText(context, message, '', '', deny('TOO_MANY_STATEMENTS'));
+  const frame = buffer.subarray(start, end);
+  const path = freshSearchPath(context);
+  if (path) return path.then(() => inspectParse(context, message, read.text, frame));
+  return inspectParse(context, message, read.text, frame);
+}
+
+function inspectParse(context: RelayContext, message: ParseMessage, text: string, frame: Buffer): void | Promise<void> {
+  const inspected = context.inspector.inspect(text);
+  if (inspected instanceof Promise) return inspected.then((done) => judgeParse(context, message, text, done, frame));
+  return judgeParse(context, message, text, inspected, frame);
+}
+
+function judgeParse(context: RelayContext, message: ParseMessage, text: string, inspected: InspectedQuery, frame: Buffer): void | Promise<void> {
+  if (inspected.outcome === 'unreadable') return refuseText(context, message, text, inspected.redactedText, inspected.denial);
+  const { statements } = inspected;
+  if (statements.length > 1) return refuseText(context, message, text, '', deny('SYNTAX_ERROR', { message: 'cannot insert multiple commands into a prepared statement' }));
+  const stale = refreshNamed(context, statements);
+  if (stale) return stale.then(() => forwardParse(context, message, text, statements[0] ?? null, frame));
+  return forwardParse(context, message, text, statements[0] ?? null, frame);
+}
+
+function forwardParse(context: RelayContext, message: ParseMessage, text: string, facts: StatementFacts | null, frame: Buffer): void | Promise<void> {
+  const verdict = facts ? judge(context, resolveIndirection(context, facts)) : null;
+  if (facts && verdict?.outcome === 'refuse') return refuseRecorded(context, facts, { ...originOfText(text), statementName: message.name }, verdict);
+  const statement: PreparedStatement = {
+    name: message.name, text, exactText: Buffer.from(message.text), parameterTypes: message.parameterTypes, facts, inspectionKey: context.inspector.key(), bySql: false, fields: undefined, plans: new Map(),
+  };
+  context.statements.send(message.name, statement);
+  context.batch.bytes.add(frame);
+  context.queue.push({ kind: 'parse', statement, own: null });
+  context.sentSinceSync = true;
+  // Rows may come without any description (Bind and Execute alone): under masking we ask for it ourselves.
+  if (context.inspector.masked && facts?.returnsRows) {
+    context.batch.bytes.add(write.describe('S', message.name));
+    context.queue.push({ kind: 'describe', statement, portal: null, own: 'description' });
+  }
+  return undefined;
+}
+
+/** Bind: remembers the parameters; kept back while the statement needs an approval. */
+export function handleBind(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
+  if (context.discarding !== 'no') return undefined;
+  releaseKeptBind(context);
+  const message = readBind(buffer, start, end);
+  const statement = context.statements.get(message.statement);
+  if (!statement) return refuseExtended(context, unknownStatement(message.statement));
+  if (context.portals.size >= context.limits.portals) return refuseExtended(context, deny('TOO_MANY_STATEMENTS'));
+  // The chunk may be long gone when the portal runs.
+  const frame = Buffer.from(buffer.subarray(start, end));
+  const stale = refreshStatement(context, statement);
+  if (stale) return stale.then(() => bindPortal(context, message, statement, frame));
+  return bindPortal(context, message, statement, frame);
+}
+
+function bindPortal(context: RelayContext, message: BindMessage, statement: PreparedStatement, frame: Buffer): void {
+  const { facts } = statement;
+  const portal: Portal = { name: message.portal, statement, parameters: ownedParameters(message), resultFormats: message.resultFormats, hold: false, execution: null, fields: undefined };
+  if (facts && judge(context, resolveIndirection(context, facts)).outcome === 'hold') {
+    context.keptBind = { frame, portal };
+    context.portals.send(portal.name, portal);
+    return;
+  }
+  forwardBind(context, { frame, portal });
+}
+
+function ownedParameters(message: BindMessage): Portal['parameters'] {
+  return message.parameters.map((parameter) => ({ format: parameter.format, value: parameter.value === null ? null : Buffer.from(parameter.value) }));
+}
+
+function forwardBind(context: RelayContext, kept: KeptBind): void {
+  context.portals.send(kept.portal.name, kept.portal);
+  context.batch.bytes.add(kept.frame);
+  context.queue.push({ kind: 'bind', portal: kept.portal, own: null });
+  context.sentSinceSync = true;
+}
+
+/** The client needs an answer to its Bind now (Flush, Sync, Describe of the portal): it goes alone. */
+export function releaseKeptBind(context: RelayContext): void {
+  const { keptBind } = context;
+  if (!keptBind) return;
+  context.keptBind = null;
+  forwardBind(context, keptBind);
+}
+
+/** Describe of a statement or portal. */
+export function handleDescribe(context: RelayContext, buffer: Buffer, start: number, end: number): void {
+  if (context.discarding !== 'no') return;
+  const message = readNamed(buffer, start, end);
+  releaseKeptBind(context);
+  const statement = message.kind === 'statement' ? context.statements.get(message.name) : null;
+  const portal = message.kind === 'portal' ? context.portals.get(message.name) : null;
+  context.batch.bytes.keep(buffer, start, end);
+  context.queue.push({ kind: 'describe', statement, portal, own: null });
+  context.sentSinceSync = true;
+}
+
+/** Close of a statement or portal. */
+export function handleClose(context: RelayContext, buffer: Buffer, start: number, end: number): void {
+  if (context.discarding !== 'no') return;
+  const message = readNamed(buffer, start, end);
+  releaseKeptBind(context);
+  (message.kind === 'statement' ? context.statements : context.portals).send(message.name, null);
+  context.batch.bytes.keep(buffer, start, end);
+  context.queue.push({ kind: 'close', what: message.kind, name: message.name, own: null });
+  context.sentSinceSync = true;
+}
+
+/** Execute: text and parameters are both known, so this is where a statement is decided, held and recorded. */
+export function handleExecute(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
+  if (context.discarding !== 'no') return undefined;
+  const message = readExecute(buffer, start, end);
+  const portal = context.portals.get(message.portal);
+  if (!portal) return refuseExtended(context, deny('STATEMENT_INVALIDATED', { message: `portal "${message.portal}" does not exist` }));
+  const frame = buffer.subarray(start, end);
+  const stale = refreshStatement(context, portal.statement);
+  if (stale) return stale.then(() => judgeExecute(context, portal, frame));
+  return judgeExecute(context, portal, frame);
+}
+
+function judgeExecute(context: RelayContext, portal: Portal, frame: Buffer): void | Promise<void> {
+  const { statement } = portal;
+  if (!statement.facts) return forwardExecute(context, portal, frame, emptyFacts, { effect: 'Allow', by: [] }, []);
+  const facts = resolveIndirection(context, statement.facts);
+  // A suspended portal goes on: it was judged (and approved) when it started.
+  const verdict = judge(context, facts);
+  if (verdict.outcome === 'refuse') return refuseRecorded(context, facts, originOf(context, portal), verdict);
+  if (verdict.outcome === 'hold' && !portal.execution) return holdExecute(context, portal, frame, facts, verdict.decision);
+  return forwardExecute(context, portal, frame, facts, verdict.decision, []);
+}
+
+async function holdExecute(context: RelayContext, portal: Portal, frame: Buffer, facts: StatementFacts, decision: Extract<Decision, { effect: 'RequireApproval' }>): Promise<void> {
+  const { statement } = portal;
+  const outcome = await holdStatement(context, {
+    facts, decision, origin: originOf(context, portal), exactText: statement.exactText, shownText: facts.redactedText, inTransaction: context.status === 'T' || context.sentSinceSync,
+    exactParameters: portal.parameters.map((parameter, index) => ({ ...parameter, type: statement.parameterTypes[index] ?? 0 })),
+  });
+  if (outcome.outcome === 'refused') {
+    context.keptBind = null;
+    return refuseExtended(context, outcome.denial);
+  }
+  if (context.ended) return undefined;
+  return forwardExecute(context, portal, frame, facts, outcome.decision, outcome.approvals);
+}
+
+function forwardExecute(context: RelayContext, portal: Portal, frame: Buffer, facts: StatementFacts, decision: Decision, approvals: readonly ApprovalRecord[]): void | Promise<void> {
+  releaseKeptBind(context);
+  const execution = startExecution(facts, portal.statement.text, context.clock.monotonicMs());
+  context.batch.addIntent(execution, intentOf(context, facts, originOf(context, portal), decision, approvals));
+  portal.execution = execution;
+  sendEffect(context, facts, portal.statement.text);
+  context.batch.bytes.add(frame);
+  context.queue.push({ kind: 'execute', portal, execution, effect: facts.effect, own: null });
+  context.sentSinceSync = true;
+  return waitForCopy(context, [{ facts }]);
+}
+
+/** Sync ends the pipeline; after a refusal of ours that the server does not know, it is answered here. */
+export function handleSync(context: RelayContext, buffer: Buffer, start: number, end: number): void {
+  releaseKeptBind(context);
+  const discarding = context.discarding;
+  context.discarding = 'no';
+  context.sentSinceSync = false;
+  if (discarding === 'locally') {
+    context.toClient.add(write.readyForQuery(context.status));
+    context.flushToClient();
+    return;
+  }
+  context.batch.bytes.keep(buffer, start, end);
+  context.queue.push({ kind: 'sync', own: null });
+}
+
+/** Flush passes. */
+export function handleFlush(context: RelayContext, buffer: Buffer, start: number, end: number): void {
+  if (context.discarding !== 'no') return;
+  releaseKeptBind(context);
+  context.batch.bytes.keep(buffer, start, end);
+}
+
+function refuseText(context: RelayContext, message: ParseMessage, text: string, redactedText: string, denial: Denial): Promise<void> {
+  context.totals.denied++;
+  const attempt = attemptOf(context, 'statement.denied', { redactedText }, { ...originOfText(text), statementName: message.name }, { decision: null, denial, request: null });
+  return context.recorder.recordAttempt(attempt).then(() => {
+    if (denial.code === 'PROTOCOL_VIOLATION') context.end({ reason: 'ProtocolViolation', denial });
+    else refuseExtended(context, denial);
+  });
+}
+
+function refuseRecorded(context: RelayContext, facts: StatementFacts, origin: Origin, verdict: Extract<Verdict, { outcome: 'refuse' }>): Promise<void> {
+  context.totals.denied++;
+  context.keptBind = null;
+  const attempt = attemptOf(context, 'statement.denied', facts, origin, { decision: verdict.decision, denial: verdict.denial, request: null });
+  return context.recorder.recordAttempt(attempt).then(() => refuseExtended(context, verdict.denial));
+}
+
+function originOfText(text: string): Origin {
+  return { protocol: 'extended', statementName: '', portalName: '', text, parameters: [], continues: null };
+}
+
+function originOf(context: RelayContext, portal: Portal): Origin {
+  const { statement } = portal;
+  return {
+    protocol: 'extended', statementName: statement.name, portalName: portal.name, text: statement.text, continues: portal.execution?.statement ?? null,
+    parameters: portal.parameters.length === 0 ? [] : context.inspector.showParameters(portal.parameters, statement.parameterTypes, statement.facts?.maskedParameters ?? []),
+  };
+}
+
+function unknownStatement(name: string): Denial {
+  return deny('STATEMENT_INVALIDATED', { message: name === '' ? 'unnamed prepared statement does not exist' : `prepared statement "${name}" does not exist` });
+}
+
+/** An empty text: PostgreSQL answers EmptyQueryResponse. It is recorded like every execution. */
+const emptyFacts: StatementFacts = {
+  kind: 'Other', pairs: [], objects: [], calls: [], redactedText: '', fingerprint: '', range: { start: 0, end: 0 }, effect: null, copy: null, returnsRows: false, refusal: null,
+  masking: { outcome: 'clear' }, maskedParameters: [],
+};

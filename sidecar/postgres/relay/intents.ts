@@ -1,0 +1,68 @@
+import type { ApprovalRecord, DecisionRecord, ParameterRecord, StatementAttempt, StatementIntent } from '../../../contract/audit.ts';
+import type { Denial } from '../../core/errors.ts';
+import type { Decision } from '../../core/policy/decision.ts';
+import type { StatementFacts } from '../../core/sql/statement-facts.ts';
+import type { RelayContext } from './context.ts';
+
+/** Where a statement came from, for its records. */
+export interface Origin {
+  readonly protocol: 'simple' | 'extended' | 'function';
+  readonly statementName: string;
+  readonly portalName: string;
+  /** Text as received; only its keyed hash is recorded. */
+  readonly text: string;
+  readonly parameters: readonly ParameterRecord[];
+  readonly continues: number | null;
+}
+
+/** The record that must exist before the statement goes on. */
+export function intentOf(context: RelayContext, facts: StatementFacts, origin: Origin, decision: Decision, approvals: readonly ApprovalRecord[]): StatementIntent {
+  return { ...attempted(context, facts, origin, decisionRecord(context, decision, null)), approvals, continues: origin.continues };
+}
+
+/** The record of a statement that was denied, held or cancelled. */
+export function attemptOf(
+  context: RelayContext,
+  event: StatementAttempt['event'],
+  facts: StatementFacts | { readonly redactedText: string },
+  origin: Origin,
+  outcome: { readonly decision: Decision | null; readonly denial: Denial | null; readonly request: string | null },
+): StatementAttempt {
+  const read = 'kind' in facts ? facts : { ...unread, redactedText: facts.redactedText };
+  return { event, intent: attempted(context, read, origin, decisionRecord(context, outcome.decision, outcome.denial)), code: outcome.denial?.code ?? null, request: outcome.request };
+}
+
+type ReadFacts = Pick<StatementFacts, 'kind' | 'objects' | 'fingerprint' | 'redactedText'>;
+
+const unread: ReadFacts = { kind: 'Other', objects: [], fingerprint: '', redactedText: '' };
+
+function attempted(context: RelayContext, facts: ReadFacts, origin: Origin, decision: DecisionRecord): StatementAttempt['intent'] {
+  return {
+    protocol: origin.protocol, statementName: origin.statementName, portalName: origin.portalName, kind: facts.kind, objects: facts.objects, fingerprint: facts.fingerprint || null,
+    text: facts.redactedText, textRedacted: facts.redactedText !== origin.text, textHmac: context.inspector.textHmac(origin.text), parameters: origin.parameters,
+    transactionStatus: context.status, decision,
+  };
+}
+
+const plainAllow = { effect: 'Allow', reason: 'NoRuleNeeded', policy: null, policyUid: null, policyGeneration: null, policyDigest: null, rule: null } as const;
+
+function decisionRecord(context: RelayContext, decision: Decision | null, denial: Denial | null): DecisionRecord {
+  const evaluatedAtMs = context.clock.now();
+  if (decision === null || (denial && decision.effect !== 'Deny')) return { ...plainAllow, effect: 'Deny', reason: denial?.code ?? 'Refused', ...by(decision), evaluatedAtMs };
+  switch (decision.effect) {
+    case 'Allow':
+      return { ...plainAllow, reason: decision.by.length > 0 ? 'PolicyMatched' : 'NoRuleNeeded', ...by(decision), evaluatedAtMs };
+    case 'RequireApproval':
+      return { ...plainAllow, effect: 'RequireApproval', reason: 'ApprovalRequired', ...by(decision), evaluatedAtMs };
+    case 'Deny':
+      return { ...plainAllow, effect: 'Deny', reason: decision.denial.code, ...by(decision), evaluatedAtMs };
+    default:
+      return decision satisfies never;
+  }
+}
+
+function by(decision: Decision | null): Partial<DecisionRecord> {
+  const decided = decision?.effect === 'Allow' ? decision.by[0] : decision?.by;
+  if (!decided) return {};
+  return { policy: decided.policy, policyUid: decided.policyUid, policyGeneration: decided.policyGeneration, policyDigest: decided.policyDigest, rule: decided.rule };
+}

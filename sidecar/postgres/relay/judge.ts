@@ -1,0 +1,71 @@
+import { type Denial, deny } from '../../core/errors.ts';
+import type { Decision } from '../../core/policy/decision.ts';
+import { ruleDetail } from '../../core/session/approval-hold.ts';
+import type { StatementFacts } from '../../core/sql/statement-facts.ts';
+import type { RelayContext } from './context.ts';
+
+/** What becomes of one statement now. */
+export type Verdict =
+  | { readonly outcome: 'forward'; readonly decision: Decision }
+  | { readonly outcome: 'hold'; readonly decision: Extract<Decision, { effect: 'RequireApproval' }> }
+  | { readonly outcome: 'refuse'; readonly decision: Decision | null; readonly denial: Denial };
+
+/**
+ * Judges one statement: what cannot be read or masked is refused whatever the rules say (D2, D4), then the policies decide (D1).
+ */
+export function judge(context: RelayContext, facts: StatementFacts): Verdict {
+  if (facts.refusal) return { outcome: 'refuse', decision: null, denial: facts.refusal };
+  if (context.inspector.masked && facts.masking.outcome === 'refused') return { outcome: 'refuse', decision: null, denial: facts.masking.denial };
+  const { session } = context;
+  const grants = context.approver.grants(session.subject, session.permit.target.name);
+  const decision = session.decide(commandFacts(facts, session.permit.database), context.clock.now(), grants);
+  switch (decision.effect) {
+    case 'Allow':
+      return { outcome: 'forward', decision };
+    case 'RequireApproval':
+      return { outcome: 'hold', decision };
+    case 'Deny':
+      return { outcome: 'refuse', decision, denial: decision.by ? { ...decision.denial, detail: decision.denial.detail ?? ruleDetail(decision.by) } : decision.denial };
+    default:
+      return decision satisfies never;
+  }
+}
+
+/**
+ * EXECUTE, FETCH and the like are judged as the statement that they run; nested names are followed once each, so a cycle ends.
+ */
+export function resolveIndirection(context: RelayContext, facts: StatementFacts): StatementFacts {
+  const { effect } = facts;
+  if (effect?.kind !== 'execute' && effect?.kind !== 'fetch') return facts;
+  const inner = effect.kind === 'execute' ? context.statements.get(effect.name)?.facts : context.portals.get(effect.name)?.statement.facts;
+  if (inner) return combine(facts, inner);
+  if (effect.kind === 'execute') return { ...facts, refusal: deny('STATEMENT_INVALIDATED', { message: `prepared statement "${effect.name}" is not known to this session` }) };
+  if (context.inspector.masked) return { ...facts, refusal: deny('MASKING_UNPROVEN', { message: `cursor "${effect.name}" is not known to this session` }) };
+  return { ...facts, kind: 'Select', pairs: [{ class: 'Select', object: '*', where: null }] };
+}
+
+const combined = new WeakMap<StatementFacts, WeakMap<StatementFacts, StatementFacts>>();
+
+/** The same pair of facts gives the same object, so that its decision is found again. */
+function combine(outer: StatementFacts, inner: StatementFacts): StatementFacts {
+  const known = combined.get(outer) ?? new WeakMap<StatementFacts, StatementFacts>();
+  combined.set(outer, known);
+  const before = known.get(inner);
+  if (before) return before;
+  const merged: StatementFacts = {
+    ...outer, kind: inner.kind, pairs: inner.pairs, objects: inner.objects, calls: [...outer.calls, ...inner.calls], masking: inner.masking, returnsRows: inner.returnsRows, copy: null, refusal: outer.refusal ?? inner.refusal,
+  };
+  known.set(inner, merged);
+  return merged;
+}
+
+const commands = new WeakMap<StatementFacts, { readonly kind: StatementFacts['kind']; readonly pairs: StatementFacts['pairs']; readonly database: string }>();
+
+/** One object per facts, so that decisions are cached by identity. */
+function commandFacts(facts: StatementFacts, database: string): { readonly kind: StatementFacts['kind']; readonly pairs: StatementFacts['pairs']; readonly database: string } {
+  const known = commands.get(facts);
+  if (known?.database === database) return known;
+  const made = { kind: facts.kind, pairs: facts.pairs, database };
+  commands.set(facts, made);
+  return made;
+}

@@ -1,0 +1,45 @@
+import { deny } from '../../core/errors.ts';
+import type { InspectedQuery, StatementFacts } from '../../core/sql/statement-facts.ts';
+import type { RelayContext } from './context.ts';
+import type { PreparedStatement } from './statements.ts';
+
+/**
+ * Reads a prepared statement's text again when the catalog, the search path or the masking rules changed since:
+ * a view replaced by another session must not let an old judgement pass (postgres.md 10.2).
+ */
+export function refreshStatement(context: RelayContext, statement: PreparedStatement): void | Promise<void> {
+  const key = context.inspector.key();
+  if (statement.inspectionKey === key) return undefined;
+  const inspected = context.inspector.inspect(statement.text);
+  if (inspected instanceof Promise) return inspected.then((done) => replaceFacts(statement, done, key));
+  return replaceFacts(statement, inspected, key);
+}
+
+/** The statements that EXECUTE and FETCH name. */
+export function refreshNamed(context: RelayContext, statements: readonly StatementFacts[]): void | Promise<void> {
+  const waits: Promise<void>[] = [];
+  for (const { effect } of statements) {
+    const named = effect?.kind === 'execute' ? context.statements.get(effect.name) : effect?.kind === 'fetch' ? context.portals.get(effect.name)?.statement : null;
+    const wait = named ? refreshStatement(context, named) : undefined;
+    if (wait) waits.push(wait);
+  }
+  return waits.length > 0 ? Promise.all(waits).then(() => undefined) : undefined;
+}
+
+function replaceFacts(statement: PreparedStatement, inspected: InspectedQuery, key: string): void {
+  statement.inspectionKey = key;
+  statement.plans.clear();
+  const fresh = inspected.outcome === 'read' ? ownFacts(statement, inspected.statements) : null;
+  if (fresh) statement.facts = fresh;
+  else if (statement.facts) statement.facts = { ...statement.facts, refusal: deny('STATEMENT_INVALIDATED') };
+}
+
+/** For a statement made by PREPARE or DECLARE the facts are those of the inner query of that name. */
+function ownFacts(statement: PreparedStatement, statements: readonly StatementFacts[]): StatementFacts | null {
+  if (!statement.bySql) return statements[0] ?? null;
+  for (const { effect } of statements) {
+    if (effect?.kind === 'prepare' && effect.name === statement.name) return effect.query;
+    if (effect?.kind === 'declare') return effect.query;
+  }
+  return null;
+}

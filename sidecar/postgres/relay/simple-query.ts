@@ -1,0 +1,143 @@
+import type { ApprovalRecord } from '../../../contract/audit.ts';
+import type { Denial } from '../../core/errors.ts';
+import type { Decision } from '../../core/policy/decision.ts';
+import { readQueryText } from '../../core/sql/query-text.ts';
+import type { InspectedQuery, StatementFacts } from '../../core/sql/statement-facts.ts';
+import { bodyCursor } from '../wire/cursor.ts';
+import type { RelayContext } from './context.ts';
+import { sendEffect, undoSent } from './effects.ts';
+import { type Execution, startExecution } from './execution.ts';
+import { type HeldStatement, holdStatement } from './hold-statement.ts';
+import { attemptOf, intentOf, type Origin } from './intents.ts';
+import { judge, resolveIndirection } from './judge.ts';
+import { freshSearchPath } from './own-question.ts';
+import { refuseQuery } from './refuse.ts';
+import { refreshNamed } from './refresh.ts';
+
+interface Judged {
+  readonly facts: StatementFacts;
+  readonly decision: Decision;
+  readonly approvals: readonly ApprovalRecord[];
+}
+
+/**
+ * One simple Query: read, judged whole, held if a rule says so, recorded, forwarded as it is. One refused statement refuses all.
+ *
+ * @returns a promise when something must be waited for (search path, long text, approval); later messages wait behind it.
+ */
+export function handleQuery(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
+  if (context.discarding !== 'no') return undefined;
+  const read = readQueryText(buffer.subarray(bodyCursor(buffer, start, end).position, end));
+  if (read.outcome === 'refused') return refuseUnread(context, { text: '', redactedText: '', denial: read.denial });
+  const frame = { buffer, start, end };
+  const path = freshSearchPath(context);
+  if (path) return path.then(() => inspectQuery(context, read.text, frame));
+  return inspectQuery(context, read.text, frame);
+}
+
+interface QueryFrame {
+  readonly buffer: Buffer;
+  readonly start: number;
+  readonly end: number;
+}
+
+function inspectQuery(context: RelayContext, text: string, frame: QueryFrame): void | Promise<void> {
+  const inspected = context.inspector.inspect(text);
+  if (inspected instanceof Promise) return inspected.then((done) => judgeQuery(context, text, done, frame));
+  return judgeQuery(context, text, inspected, frame);
+}
+
+function judgeQuery(context: RelayContext, text: string, inspected: InspectedQuery, frame: QueryFrame): void | Promise<void> {
+  if (inspected.outcome === 'unreadable') return refuseUnread(context, { text, ...inspected });
+  const stale = refreshNamed(context, inspected.statements);
+  if (stale) return stale.then(() => judgeStatements(context, text, inspected.statements, frame));
+  return judgeStatements(context, text, inspected.statements, frame);
+}
+
+function judgeStatements(context: RelayContext, text: string, statements: readonly StatementFacts[], frame: QueryFrame): void | Promise<void> {
+  const judged: Judged[] = [];
+  const holds: { readonly index: number; readonly decision: HeldStatement['decision']; readonly facts: StatementFacts }[] = [];
+  for (const statement of statements) {
+    const facts = resolveIndirection(context, statement);
+    const verdict = judge(context, facts);
+    if (verdict.outcome === 'refuse') {
+      undoSent(context);
+      context.totals.denied++;
+      return context.recorder.recordAttempt(attemptOf(context, 'statement.denied', facts, originOf(text), verdictOf(verdict))).then(() => refuseQuery(context, verdict.denial));
+    }
+    if (verdict.outcome === 'hold') holds.push({ index: judged.length, decision: verdict.decision, facts });
+    judged.push({ facts, decision: verdict.decision, approvals: [] });
+    sendEffect(context, facts, text);
+  }
+  if (holds.length > 0) {
+    undoSent(context);
+    return holdQuery(context, text, statements, judged, holds, frame);
+  }
+  forwardQuery(context, text, judged, frame);
+  return waitForCopy(context, judged);
+}
+
+function verdictOf(verdict: { readonly decision: Decision | null; readonly denial: Denial }): { readonly decision: Decision | null; readonly denial: Denial; readonly request: null } {
+  return { decision: verdict.decision, denial: verdict.denial, request: null };
+}
+
+/** Every statement that asks for an approval gets one before the first byte goes; equal rules are asked once. */
+async function holdQuery(context: RelayContext, text: string, statements: readonly StatementFacts[], judged: Judged[], holds: readonly { readonly index: number; readonly decision: HeldStatement['decision']; readonly facts: StatementFacts }[], frame: QueryFrame): Promise<void> {
+  const asked = new Map<string, readonly ApprovalRecord[]>();
+  for (const hold of holds) {
+    const rule = `${hold.decision.by.policyUid} ${hold.decision.by.rule}`;
+    const known = asked.get(rule);
+    if (known) {
+      judged[hold.index] = { facts: hold.facts, decision: hold.decision, approvals: known };
+      continue;
+    }
+    const outcome = await holdStatement(context, {
+      facts: hold.facts, decision: hold.decision, origin: originOf(text), exactText: Buffer.from(text), exactParameters: [], shownText: statements.map((statement) => statement.redactedText).join(';\n'),
+      inTransaction: context.status === 'T',
+    });
+    if (outcome.outcome === 'refused') return refuseQuery(context, outcome.denial);
+    asked.set(rule, outcome.approvals);
+    judged[hold.index] = { facts: hold.facts, decision: outcome.decision, approvals: outcome.approvals };
+  }
+  if (context.ended) return;
+  for (const one of judged) sendEffect(context, one.facts, text);
+  forwardQuery(context, text, judged, frame);
+  await waitForCopy(context, judged);
+}
+
+function forwardQuery(context: RelayContext, text: string, judged: readonly Judged[], frame: QueryFrame): void {
+  const executions: Execution[] = [];
+  const now = context.clock.monotonicMs();
+  for (const one of judged) {
+    const execution = startExecution(one.facts, text, now);
+    executions.push(execution);
+    context.batch.addIntent(execution, intentOf(context, one.facts, { protocol: 'simple', statementName: '', portalName: '', text, parameters: [], continues: null }, one.decision, one.approvals));
+  }
+  // A simple Query ends the unnamed statement and the unnamed portal on the server.
+  context.statements.send('', null);
+  context.portals.send('', null);
+  context.batch.bytes.keep(frame.buffer, frame.start, frame.end);
+  context.queue.push({ kind: 'query', executions, current: 0, own: null });
+}
+
+/** Nothing more goes to the server until a COPY has started or failed: its data and a Sync would be mistaken for each other. */
+export function waitForCopy(context: RelayContext, judged: readonly { readonly facts: StatementFacts }[]): void | Promise<void> {
+  if (!judged.some((one) => one.facts.copy?.direction === 'in')) return undefined;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  context.copyStarted = resolve;
+  const committed = context.commit();
+  return committed ? committed.then(() => promise) : promise;
+}
+
+function refuseUnread(context: RelayContext, unread: { readonly text: string; readonly redactedText: string; readonly denial: Denial; readonly position?: number | null }): Promise<void> {
+  context.totals.denied++;
+  const attempt = attemptOf(context, 'statement.denied', { redactedText: unread.redactedText }, originOf(unread.text), { decision: null, denial: unread.denial, request: null });
+  return context.recorder.recordAttempt(attempt).then(() => {
+    if (unread.denial.code === 'PROTOCOL_VIOLATION') context.end({ reason: 'ProtocolViolation', denial: unread.denial });
+    else refuseQuery(context, unread.denial, unread.position ?? null);
+  });
+}
+
+function originOf(text: string): Origin {
+  return { protocol: 'simple', statementName: '', portalName: '', text, parameters: [], continues: null };
+}
