@@ -106,6 +106,9 @@ function whyIgnored(request: CountedRequest, decision: CountedDecision, ending: 
   return null;
 }
 
+/** Within one instant: what a revocation ends came before it. */
+const rank = { Approve: 0, Deny: 1, Revoke: 2 } as const;
+
 interface Tally {
   readonly approvals: number;
   readonly approvedAtMs: number | null;
@@ -120,7 +123,7 @@ function tallyVotes(request: CountedRequest, eligible: readonly CountedDecision[
   let approvedAtMs: number | null = null;
   let deniedAtMs: number | null = null;
   let revoked = false;
-  for (const decision of [...eligible].sort((a, b) => a.decidedAtMs - b.decidedAtMs)) {
+  for (const decision of [...eligible].sort((a, b) => a.decidedAtMs - b.decidedAtMs || rank[a.decision] - rank[b.decision])) {
     // Deny wins over approvals of the same instant: concurrent decisions have no order that an approver could see.
     const afterFinal = deniedAtMs !== null || revoked || (approvedAtMs !== null && decision.decision !== 'Revoke' && !(decision.decision === 'Deny' && decision.decidedAtMs <= approvedAtMs));
     if (afterFinal) {

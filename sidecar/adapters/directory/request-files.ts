@@ -142,8 +142,10 @@ async function readHistories(requests: string, decisions: string, log: Logger): 
     }
   }
   const histories: StoredHistory[] = [];
+  const named = new Set<string>();
   for (const file of await readdir(requests)) {
     if (!file.endsWith('.json')) continue;
+    named.add(file.slice(0, -'.json'.length));
     const parsed = requestSchema.safeParse(await readJson(join(requests, file)));
     if (!parsed.success || `${parsed.data.name}.json` !== file) {
       log.error('request file is not readable', { file });
@@ -151,6 +153,10 @@ async function readHistories(requests: string, decisions: string, log: Logger): 
     }
     const answer = answers.get(parsed.data.name) ?? { decisions: [], ending: null, damaged: false };
     histories.push({ request: parsed.data, ...answer, decisions: answer.decisions.sort((a, b) => a.decidedAtMs - b.decidedAtMs) });
+  }
+  for (const file of await readdir(decisions)) {
+    // Left by a removal that did not finish; kept, they would stand in the way of a later request of that name.
+    if (!named.has(file.split('.')[0] ?? '')) await removeFile(join(decisions, file));
   }
   return histories;
 }
