@@ -29,6 +29,11 @@ export interface ColumnMask {
   readonly rule: MaskingRule | null;
   /** Index of `rule` in the session's list; -1 for detectors only. */
   readonly ruleIndex: number;
+  /** The style in effect for this column's type: a style that the type does not know falls back to Redact or Null. */
   readonly style: 'Null' | 'Redact' | 'Hash' | 'Partial';
   readonly mask: CellMasker;
+  /** What every non-NULL cell becomes, where that does not depend on the cell; absent otherwise. Lets the row path skip `mask`. */
+  readonly constant?: Uint8Array | null;
+  /** Masks `bytes[start, end)` where it lies and returns true, or changes nothing and returns false: then `mask` decides. */
+  readonly overwrite?: (bytes: Uint8Array, start: number, end: number) => boolean;
 }
