@@ -41,6 +41,9 @@ export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
     const known = issuers.get(key);
     if (known !== undefined) return known;
     const entry = new IssuerEntry(provider, options, abort.signal);
+    // `prepare` forgets what a config no longer names; without it, the oldest goes.
+    const oldest = issuers.size >= maxIssuers ? issuers.keys().next().value : undefined;
+    if (oldest !== undefined) issuers.delete(oldest);
     issuers.set(key, entry);
     return entry;
   };
@@ -62,6 +65,8 @@ export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
     },
   };
 }
+
+const maxIssuers = 256;
 
 interface KeySet {
   readonly find: ReturnType<typeof createLocalJWKSet>;
