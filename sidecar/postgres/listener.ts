@@ -49,7 +49,7 @@ const defaultLoginMs = 60_000;
  * @throws the system's error when the port cannot be opened.
  */
 export async function startListener(options: ListenerOptions): Promise<Listener> {
-  const logins = new Set<Login>();
+  const logins = new Set<LoginDeadline>();
   const server = createServer({ keepAlive: true, keepAliveInitialDelay: keepAliveMs, noDelay: true }, (socket) => accept(socket, options, logins));
   await listen(server, options);
   const address = server.address();
@@ -64,7 +64,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   return { port, close, [Symbol.asyncDispose]: close };
 }
 
-function accept(socket: Socket, options: ListenerOptions, logins: Set<Login>): void {
+function accept(socket: Socket, options: ListenerOptions, logins: Set<LoginDeadline>): void {
   // From here on the socket is never without an error listener; what broke shows as its end.
   socket.on('error', () => undefined);
   const entry = options.limit.enter(socket.remoteAddress ?? '');
@@ -73,7 +73,7 @@ function accept(socket: Socket, options: ListenerOptions, logins: Set<Login>): v
     socket.destroy();
     return;
   }
-  const login: Login = new Login(options.loginMs ?? defaultLoginMs, () => {
+  const login: LoginDeadline = new LoginDeadline(options.loginMs ?? defaultLoginMs, () => {
     logins.delete(login);
     entry.leave();
   });
@@ -95,8 +95,8 @@ function listen(server: Server, options: ListenerOptions): Promise<void> {
   });
 }
 
-/** The deadline of one login. */
-class Login implements Admission {
+/** The deadline of one login, and its place among the unauthenticated. State, because the time that is left stands still while it is paused. */
+export class LoginDeadline implements Admission {
   readonly #abort = new AbortController();
   readonly #leave: () => void;
   #timer: NodeJS.Timeout | null = null;
