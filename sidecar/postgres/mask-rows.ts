@@ -14,7 +14,7 @@ export interface RowMask {
    * @returns true: `out` holds the frame and the caller must not forward the range; false: the range (perhaps overwritten) is the frame to forward.
    * @throws SallyportError `TARGET_PROTOCOL_VIOLATION` when the frame is no DataRow with the described columns; `MASKED_ROW_TOO_LONG` from the sink.
    */
-  maskFrame(buf: Buffer, start: number, end: number, out: FrameSink): boolean;
+  maskFrame(buf: Buffer, start: number, end: number, out: Omit<FrameSink, 'take'>): boolean;
   /** Cells masked by a rule, per column. */
   readonly maskedCells: readonly number[];
   /** Cells changed by detectors, per column. */
@@ -39,7 +39,7 @@ export function compileRowMask(
   const detectorHits: number[] = fields.map(() => 0);
   const actions = fields.map((field, index) => columnAction(columns[index] ?? null, field, detectors, types));
   const isActive = actions.some((action) => action !== null);
-  const maskFrame = (buf: Buffer, start: number, end: number, out: FrameSink): boolean => {
+  const maskFrame = (buf: Buffer, start: number, end: number, out: Omit<FrameSink, 'take'>): boolean => {
     let at = fieldsStart(buf, start, end, actions.length);
     const frameAt = out.length;
     // Everything before this position is in `out`; -1 while nothing needs rewriting.

@@ -37,7 +37,9 @@ export interface RelayContext {
   /** What goes to the target with the next write. */
   readonly batch: Batch;
   /** What goes to the client with the next write. */
-  readonly toClient: ChunkOutput;
+  toClient: ChunkOutput;
+  /** After a limit was told: the real output, while the rest of the server's answer up to ReadyForQuery is swallowed. */
+  muted: ChunkOutput | null;
 
   /** As of the last ReadyForQuery. */
   status: 'I' | 'T' | 'E';

@@ -16,6 +16,8 @@ export interface Execution {
   storedRows: number;
   storedBytes: number;
   bytesFromServer: number;
+  /** CopyData of a COPY FROM STDIN. */
+  bytesFromClient: number;
   bytesToClient: number;
   firstRowMs: number | null;
   maskedBefore: readonly number[];
@@ -26,7 +28,7 @@ export interface Execution {
 /** Starts counting. */
 export function startExecution(facts: StatementFacts, text: string, nowMs: number): Execution {
   return {
-    facts, text, startedMs: nowMs, statement: 0, plan: null, described: false, rows: 0, storedRows: 0, storedBytes: 0, bytesFromServer: 0, bytesToClient: 0, firstRowMs: null, maskedBefore: [], stopped: null,
+    facts, text, startedMs: nowMs, statement: 0, plan: null, described: false, rows: 0, storedRows: 0, storedBytes: 0, bytesFromServer: 0, bytesFromClient: 0, bytesToClient: 0, firstRowMs: null, maskedBefore: [], stopped: null,
   };
 }
 

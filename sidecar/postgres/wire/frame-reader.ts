@@ -7,6 +7,8 @@ export type FrameMode = 'refuse' | 'assemble' | 'stream';
 export interface FrameLimit {
   readonly maxBytes: number;
   readonly mode: FrameMode;
+  /** With mode `stream`: frames up to this length are assembled all the same; default 0. */
+  readonly streamAboveBytes?: number;
 }
 
 const headerBytes = 5;
@@ -32,6 +34,7 @@ export class FrameReader {
 
   readonly #maxBytes = new Float64Array(256);
   readonly #modes = new Uint8Array(256);
+  readonly #streamAbove = new Float64Array(256);
   readonly #header = Buffer.alloc(headerBytes);
   #headerFill = 0;
   #chunk: Buffer = Buffer.alloc(0);
@@ -43,6 +46,7 @@ export class FrameReader {
   constructor(limits: Readonly<Record<string, FrameLimit>>) {
     for (const [letter, limit] of Object.entries(limits)) {
       this.#maxBytes[letter.charCodeAt(0)] = limit.maxBytes;
+      this.#streamAbove[letter.charCodeAt(0)] = limit.streamAboveBytes ?? 0;
       this.setMode(letter.charCodeAt(0), limit.mode);
     }
   }
@@ -92,7 +96,7 @@ export class FrameReader {
       return true;
     }
     this.#offset = chunk.length;
-    if (this.#modes[type] === 2) {
+    if (this.#streams(type, total)) {
       this.#streamLeft = total - available;
       this.#emit(chunk, start, chunk.length, false, false);
       return true;
@@ -110,6 +114,10 @@ export class FrameReader {
     return length + 1;
   }
 
+  #streams(type: number, total: number): boolean {
+    return this.#modes[type] === 2 && total > (this.#streamAbove[type] as number);
+  }
+
   #straddledHeader(available: number): boolean {
     const take = Math.min(headerBytes - this.#headerFill, available);
     this.#chunk.copy(this.#header, this.#headerFill, this.#offset, this.#offset + take);
@@ -122,7 +130,7 @@ export class FrameReader {
     this.type = type;
     const header = Buffer.from(this.#header);
     const left = total - headerBytes;
-    if (left === 0 || this.#modes[type] === 2) {
+    if (left === 0 || this.#streams(type, total)) {
       this.#streamLeft = left;
       this.#emit(header, 0, headerBytes, left === 0, left === 0);
       return true;

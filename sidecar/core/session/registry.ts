@@ -1,0 +1,149 @@
+import type { ProxyConfig, Target } from '../../../contract/proxy-config.ts';
+import { deny } from '../errors.ts';
+import type { Identity } from '../identity/identity.ts';
+import { subjectKey } from '../identity/identity.ts';
+import { type AuthorizeOutcome, authorize } from '../policy/authorize.ts';
+import type { Grant } from '../policy/decision.ts';
+import type { Approver, Clock, ConfigSource, Logger } from '../ports.ts';
+import { Session } from './session.ts';
+
+/** What the registry works with. */
+export interface RegistryDeps {
+  readonly config: ConfigSource;
+  readonly approver: Approver;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Largest number of sessions of this process. */
+  readonly maxSessions: number;
+}
+
+/**
+ * All live sessions of the process: admits, re-authorizes when config or grants change, and ends what is over.
+ *
+ * `tick` must be called at least four times a second: that bounds how long a session outlives its right (D5: one second).
+ */
+export class SessionRegistry {
+  readonly #sessions = new Map<string, Session>();
+  /** Slots taken between authorize and `register`, so that two logins at once cannot pass a limit of one. */
+  readonly #reserved = new Map<string, number>();
+  readonly #deps: RegistryDeps;
+  #draining = false;
+
+  constructor(deps: RegistryDeps) {
+    this.#deps = deps;
+    deps.config.subscribe(() => this.reauthorizeAll());
+    deps.approver.subscribe(() => this.reauthorizeAll());
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  list(): readonly Session[] {
+    return [...this.#sessions.values()];
+  }
+
+  get(id: string): Session | null {
+    return this.#sessions.get(id) ?? null;
+  }
+
+  /** Decides whether an identity may open a session now. On `allowed` a slot is reserved until `register` or `release`. */
+  admit(identity: Identity, targetName: string, database: string, sessionId?: string): AuthorizeOutcome {
+    const current = this.#deps.config.current();
+    if (this.#draining) return { outcome: 'denied', denial: deny('DRAINING'), explain: [] };
+    if (!current) return { outcome: 'denied', denial: deny('CONFIG_NOT_LOADED'), explain: [] };
+    if (this.#sessions.size >= this.#deps.maxSessions) return { outcome: 'denied', denial: deny('TOO_MANY_CONNECTIONS'), explain: [] };
+    const target = current.config.targets.find((candidate) => candidate.name === targetName);
+    if (!target) return { outcome: 'denied', denial: deny('ACCESS_DENIED'), explain: [] };
+    const slot = slotKey(identity, targetName);
+    const open = this.list().filter((session) => slotKey(session.identity, session.permit.target.name) === slot).length + (this.#reserved.get(slot) ?? 0);
+    const outcome = this.#authorize(identity, target, database, current.config, open, sessionId);
+    if (outcome.outcome === 'allowed') this.#reserved.set(slot, (this.#reserved.get(slot) ?? 0) + 1);
+    return outcome;
+  }
+
+  /** Gives a reserved slot back without a session. */
+  release(identity: Identity, targetName: string): void {
+    const slot = slotKey(identity, targetName);
+    const left = (this.#reserved.get(slot) ?? 1) - 1;
+    if (left > 0) this.#reserved.set(slot, left);
+    else this.#reserved.delete(slot);
+  }
+
+  register(session: Session): void {
+    this.release(session.identity, session.permit.target.name);
+    this.#sessions.set(session.id, session);
+  }
+
+  remove(session: Session): void {
+    this.#sessions.delete(session.id);
+  }
+
+  /** Ends what has come to its end: token, schedule, grant, duration, idleness. */
+  tick(): void {
+    const now = this.#deps.clock.now();
+    const monotonic = this.#deps.clock.monotonicMs();
+    for (const session of this.#sessions.values()) endIfOver(session, now, monotonic);
+  }
+
+  /** Runs the pure decision again for every live session: one that is no longer allowed ends, others get their new permit. */
+  reauthorizeAll(): void {
+    const current = this.#deps.config.current();
+    if (!current) return;
+    for (const session of this.#sessions.values()) this.#reauthorize(session, current.config);
+  }
+
+  /** Refuses new sessions, ends idle ones now; busy ones get until `deadlineMs` (the caller's timer then calls `endAll`). */
+  drain(): void {
+    this.#draining = true;
+    for (const session of this.#sessions.values()) if (!session.isBusy()) session.end({ reason: 'ProxyShutdown', denial: deny('DRAINING') });
+  }
+
+  endAll(): void {
+    for (const session of this.#sessions.values()) session.end({ reason: 'ProxyShutdown', denial: deny('DRAINING') });
+  }
+
+  #reauthorize(session: Session, config: ProxyConfig): void {
+    const before = session.permit.target;
+    const target = config.targets.find((candidate) => candidate.name === before.name);
+    if (!target || JSON.stringify(target.postgres) !== JSON.stringify(before.postgres)) return session.end({ reason: 'PolicyChanged', denial: deny('SESSION_REVOKED') });
+    if (!config.identityProviders.some((provider) => provider.name === session.identity.provider && provider.issuer === session.identity.issuer)) {
+      return session.end({ reason: 'Revoked', denial: deny('SESSION_REVOKED') });
+    }
+    const outcome = this.#authorize(session.identity, target, session.permit.database, config, 0, session.id);
+    if (outcome.outcome === 'allowed') return session.replacePermit(outcome.permit);
+    this.#deps.log.info('session revoked', { sessionId: session.id, target: target.name });
+    session.end({ reason: 'Revoked', denial: deny('SESSION_REVOKED') });
+  }
+
+  #authorize(identity: Identity, target: Target, database: string, config: ProxyConfig, openSessions: number, sessionId?: string): AuthorizeOutcome {
+    const grants = this.#deps.approver.grants(subjectKey(identity), target.name).filter((grant) => serves(grant, identity, sessionId));
+    return authorize({ identity, target, database, config, nowMs: this.#deps.clock.now(), grants, openSessions });
+  }
+}
+
+/** A1: a Session grant serves its own session only, and any grant only a session with the same agents as the one that asked. */
+function serves(grant: Grant, identity: Identity, sessionId: string | undefined): boolean {
+  if (grant.scope === 'Session' && grant.sessionId !== null && grant.sessionId !== sessionId) return false;
+  const agents = identity.actors.map(subjectKey);
+  const granted = grant.actorKeys ?? [];
+  return agents.length === granted.length && agents.every((key, index) => granted[index] === key);
+}
+
+function endIfOver(session: Session, now: number, monotonic: number): void {
+  const { permit } = session;
+  const { sessionSeconds, idleSeconds } = permit.limits;
+  if (now >= permit.notAfterMs) return session.end({ reason: 'Expired', denial: deny('SESSION_EXPIRED', { detail: endDetail[permit.notAfterReason] }) });
+  if (sessionSeconds !== null && monotonic - session.startedMonotonicMs >= sessionSeconds * 1000) {
+    return session.end({ reason: 'Expired', denial: deny('SESSION_EXPIRED', { detail: `the policy allows sessions of ${sessionSeconds} s` }) });
+  }
+  if (idleSeconds !== null && !session.isBusy() && monotonic - session.lastActivityMs >= idleSeconds * 1000) {
+    session.end({ reason: 'Idle', denial: deny('SESSION_IDLE', { detail: `the policy allows ${idleSeconds} s without activity` }) });
+  }
+}
+
+const endDetail = { TokenExpired: 'the token has expired', ScheduleEnded: 'the time window of the policy has ended', GrantEnded: 'the approved time has ended' } as const;
+
+function slotKey(identity: Identity, target: string): string {
+  return `${subjectKey(identity)} ${target}`;
+}

@@ -1,0 +1,102 @@
+import type { EndReason } from '../../../contract/audit.ts';
+import type { Denial } from '../errors.ts';
+import { type Identity, subjectKey } from '../identity/identity.ts';
+import type { CommandFacts, Decision, Grant } from '../policy/decision.ts';
+import type { Permit } from '../policy/permit.ts';
+import { reviewCommand } from '../policy/review-command.ts';
+
+/** Why a session ends, for the record, and what the user is told. */
+export interface SessionEnd {
+  readonly reason: EndReason;
+  readonly denial: Denial;
+}
+
+/** What the protocol tells the registry about a session it runs. */
+export interface SessionActivity {
+  /** Something runs, streams or is held: not idle. */
+  isBusy(): boolean;
+  /** Ends the connection with a protocol-correct error; called once. */
+  end(cause: SessionEnd): void;
+}
+
+/**
+ * One admitted session: its permit, its decisions, its clock. State, because a session is one; the registry and the protocol share it.
+ *
+ * A permit may be replaced while the session lives (the policy changed and still allows it); decisions are then made anew.
+ */
+export class Session {
+  readonly id: string;
+  readonly identity: Identity;
+  /** Key of the human or workload behind the session. */
+  readonly subject: string;
+  readonly startedAtMs: number;
+  readonly startedMonotonicMs: number;
+  lastActivityMs: number;
+  /** Grants of this session's own approvals (scope Session) are kept here, others come from the approver. */
+  readonly ownGrants: Grant[] = [];
+  #permit: Permit;
+  #permitVersion = 0;
+  #decisions = new WeakMap<CommandFacts, Decision>();
+  #activity: SessionActivity | null = null;
+  #end: SessionEnd | null = null;
+
+  constructor(id: string, permit: Permit, clock: { now(): number; monotonicMs(): number }) {
+    this.id = id;
+    this.identity = permit.identity;
+    this.subject = subjectKey(permit.identity);
+    this.#permit = permit;
+    this.startedAtMs = clock.now();
+    this.startedMonotonicMs = clock.monotonicMs();
+    this.lastActivityMs = this.startedMonotonicMs;
+  }
+
+  get permit(): Permit {
+    return this.#permit;
+  }
+
+  /** Grows when the permit is replaced or grants change: what was derived from either is stale. */
+  get permitVersion(): number {
+    return this.#permitVersion;
+  }
+
+  /** Null while the session lives. */
+  get ended(): SessionEnd | null {
+    return this.#end;
+  }
+
+  replacePermit(permit: Permit): void {
+    this.#permit = permit;
+    this.forgetDecisions();
+  }
+
+  forgetDecisions(): void {
+    this.#permitVersion++;
+    this.#decisions = new WeakMap();
+  }
+
+  /** The decision on one command under the permit of now; computed once per command facts. */
+  decide(facts: CommandFacts, nowMs: number, grants: readonly Grant[]): Decision {
+    const known = this.#decisions.get(facts);
+    if (known !== undefined) return known;
+    const decision = reviewCommand(facts, this.#permit, { nowMs, grants: [...grants, ...this.ownGrants], sessionId: this.id });
+    this.#decisions.set(facts, decision);
+    return decision;
+  }
+
+  /** The protocol takes over; a session that was ended before is ended now. */
+  attach(activity: SessionActivity): void {
+    this.#activity = activity;
+    if (this.#end) activity.end(this.#end);
+  }
+
+  isBusy(): boolean {
+    return this.#activity?.isBusy() ?? true;
+  }
+
+  /** Ends the session; the first cause wins. */
+  end(cause: SessionEnd): void {
+    if (this.#end) return;
+    this.#end = cause;
+    this.#activity?.end(cause);
+  }
+}

@@ -1,0 +1,243 @@
+import type { Socket } from 'node:net';
+import type { SessionRecorder } from '../../../contract/audit.ts';
+import { type Denial, deny, SallyportError } from '../../core/errors.ts';
+import type { Approver, Clock, Logger } from '../../core/ports.ts';
+import type { Session, SessionEnd } from '../../core/session/session.ts';
+import { clientLimits, handleClientFrame } from '../client-messages.ts';
+import type { SessionInspector } from '../inspector.ts';
+import { handleServerFrame, serverLimits } from '../server-messages.ts';
+import { ChunkOutput } from '../wire/chunk-output.ts';
+import { FrameReader } from '../wire/frame-reader.ts';
+import * as write from '../wire/frame-writer.ts';
+import { Batch } from './batch.ts';
+import { defaultRelayLimits, type RelayContext, type RelayLimits } from './context.ts';
+import { finishExecution } from './execution.ts';
+import { errorFrame } from './refuse.ts';
+import { ReplyQueue } from './reply-queue.ts';
+import { NameTable } from './statements.ts';
+
+export interface RelayInput {
+  readonly client: Socket;
+  /** What the client sent behind its login. */
+  readonly clientLeftover: Buffer;
+  readonly upstream: Socket;
+  readonly upstreamLeftover: Buffer;
+  readonly session: Session;
+  readonly recorder: SessionRecorder;
+  readonly inspector: SessionInspector;
+  readonly approver: Approver;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly digestKey: Uint8Array;
+  readonly limits?: Partial<RelayLimits>;
+  /** Sends the cancel to the target and resolves when it was taken. */
+  readonly cancelUpstream: () => Promise<void>;
+  /** Called with the function that a CancelRequest for this session runs. */
+  readonly onCancelReady: (cancel: () => void) => void;
+}
+
+export interface RelayTotals {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly denied: number;
+}
+
+/**
+ * Runs one session from ReadyForQuery to its end: client frames are read, judged, recorded and forwarded; server frames are matched, masked, recorded and passed.
+ *
+ * Both directions are event driven and synchronous unless something must be waited for: an async step per chunk costs more than all the rest
+ * (docs/performance.md). While one waits, the client's bytes queue up to `readAheadBytes`, then its socket is paused.
+ *
+ * @returns why it ended, once both sockets are closed or closing.
+ */
+export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; readonly totals: RelayTotals }> {
+  const { promise, resolve } = Promise.withResolvers<{ readonly end: SessionEnd; readonly totals: RelayTotals }>();
+  const { client, upstream, session, recorder } = input;
+  const limits: RelayLimits = { ...defaultRelayLimits, ...input.limits };
+  const fromClient = new FrameReader(clientLimits(limits));
+  const fromServer = new FrameReader(serverLimits);
+  const ahead: Buffer[] = [];
+  let aheadBytes = 0;
+  let blocked = false;
+  let cancelling: Promise<void> | null = null;
+  let masked = input.inspector.masked;
+
+  const context: RelayContext = {
+    session, recorder, inspector: input.inspector, approver: input.approver, clock: input.clock, log: input.log, digestKey: input.digestKey, limits,
+    queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(), toClient: new ChunkOutput(), muted: null,
+    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, keptBind: null, held: null, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
+    commit, flushToClient, end, cancelUpstream: cancel,
+  };
+
+  setServerMode();
+  session.attach({ isBusy: () => context.queue.length > 0 || context.held !== null || context.copyIn !== null || blocked, end });
+  input.onCancelReady(() => {
+    if (context.held) context.held.cancel(deny('HOLD_CANCELLED'));
+    else if (context.queue.length > 0) void cancel();
+  });
+
+  client.on('data', (chunk: Buffer) => fromClientChunk(chunk));
+  client.once('end', () => end({ reason: 'ClientClosed', denial: deny('CONNECTION_LOST') }));
+  client.once('close', () => end({ reason: 'ClientClosed', denial: deny('CONNECTION_LOST') }));
+  client.on('error', () => end({ reason: 'ClientClosed', denial: deny('CONNECTION_LOST') }));
+  client.on('drain', () => { if (!context.ended) upstream.resume(); });
+  upstream.on('data', (chunk: Buffer) => fromServerChunk(chunk));
+  upstream.once('end', () => end({ reason: 'TargetClosed', denial: deny('CONNECTION_LOST', { message: 'the target closed the connection' }) }));
+  upstream.once('close', () => end({ reason: 'TargetClosed', denial: deny('CONNECTION_LOST', { message: 'the target closed the connection' }) }));
+  upstream.on('error', () => end({ reason: 'TargetClosed', denial: deny('CONNECTION_LOST', { message: 'the connection to the target was lost' }) }));
+  upstream.on('drain', () => { if (!blocked && !context.ended) client.resume(); });
+  if (input.upstreamLeftover.length > 0) fromServerChunk(input.upstreamLeftover);
+  if (input.clientLeftover.length > 0) fromClientChunk(input.clientLeftover);
+  upstream.resume();
+  client.resume();
+  return promise;
+
+  function fromClientChunk(chunk: Buffer): void {
+    if (context.ended) return;
+    session.lastActivityMs = input.clock.monotonicMs();
+    if (blocked) {
+      ahead.push(chunk);
+      aheadBytes += chunk.length;
+      if (aheadBytes > limits.readAheadBytes) client.pause();
+      return;
+    }
+    fromClient.feed(chunk);
+    pump();
+  }
+
+  /** Handles frames until one must wait; then the rest waits behind it. */
+  function pump(): void {
+    try {
+      for (;;) {
+        while (fromClient.next()) {
+          if (context.ended) return;
+          if (fromClient.type === 0x58) return end({ reason: 'ClientClosed', denial: deny('CONNECTION_LOST') });
+          if (context.queue.isFull) return end({ reason: 'Failed', denial: deny('TOO_MANY_STATEMENTS', { message: 'too many unanswered messages' }) });
+          // A late cancel must not hit the next statement: nothing goes on until it has been taken.
+          const wait = cancelling ? cancelling.then(() => handleClientFrame(context, fromClient)) : handleClientFrame(context, fromClient);
+          if (wait) return block(wait);
+        }
+        const next = ahead.shift();
+        if (!next) break;
+        aheadBytes -= next.length;
+        fromClient.feed(next);
+      }
+      const wait = commit();
+      if (wait) block(wait);
+    } catch (error) {
+      fail(error, 'client');
+    }
+  }
+
+  function block(wait: Promise<void>): void {
+    blocked = true;
+    const committed = commit();
+    Promise.all([wait, committed]).then(
+      () => {
+        blocked = false;
+        if (context.ended) return;
+        client.resume();
+        pump();
+      },
+      (error: unknown) => fail(error, 'client'),
+    );
+  }
+
+  function commit(): void | Promise<void> {
+    if (context.batch.isEmpty) return undefined;
+    const recorded = context.batch.record(recorder);
+    const bytes = context.batch.bytes.take();
+    if (!bytes) return recorded;
+    if (!recorded) return forward(bytes);
+    return recorded.then(() => forward(bytes));
+  }
+
+  function forward(bytes: Buffer): void {
+    if (context.ended) return;
+    if (!upstream.write(bytes)) client.pause();
+  }
+
+  function fromServerChunk(chunk: Buffer): void {
+    if (context.ended) return;
+    session.lastActivityMs = input.clock.monotonicMs();
+    if (masked !== context.inspector.masked) setServerMode();
+    try {
+      fromServer.feed(chunk);
+      while (fromServer.next()) {
+        handleServerFrame(context, fromServer);
+        if (context.ended) return;
+      }
+      flushToClient();
+      // A question of our own may have been answered, a wait for COPY ended: commit what that made.
+      if (!blocked && !context.batch.isEmpty) pump();
+    } catch (error) {
+      fail(error, 'target');
+    }
+  }
+
+  function setServerMode(): void {
+    masked = context.inspector.masked;
+    fromServer.setMode(0x44, masked ? 'assemble' : 'stream', masked ? limits.maskedRowBytes : 0x3fffffff);
+    fromServer.setMode(0x64, masked ? 'assemble' : 'stream', masked ? limits.maskedRowBytes : 0x3fffffff);
+  }
+
+  function flushToClient(): void {
+    if (context.ended) return;
+    // Our own messages go out at frame boundaries only: while a frame streams through, they wait for its end.
+    if (fromServer.midStream && context.held) return;
+    recorder.flush();
+    const bytes = (context.muted ?? context.toClient).take();
+    if (bytes && !client.write(bytes)) upstream.pause();
+  }
+
+  function cancel(): Promise<void> {
+    cancelling ??= input.cancelUpstream().catch(() => undefined).finally(() => { cancelling = null; });
+    return cancelling;
+  }
+
+  function fail(error: unknown, side: 'client' | 'target'): void {
+    const code = error instanceof SallyportError ? error.code : 'INTERNAL';
+    if (code === 'INTERNAL') input.log.error('relay failed', { sessionId: session.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    else input.log.info('relay stopped', { sessionId: session.id, code, side, ...(error instanceof SallyportError ? error.detail : {}) });
+    const recorderFailed = code === 'RECORDER_FAILED' || code === 'STORAGE_FULL';
+    const denial = side === 'target' && code === 'FRAME_TOO_LONG' ? deny('MASKED_ROW_TOO_LONG') : deny(side === 'target' && code === 'PROTOCOL_VIOLATION' ? 'TARGET_PROTOCOL_VIOLATION' : code);
+    end({ reason: recorderFailed ? 'RecorderFailed' : code.endsWith('PROTOCOL_VIOLATION') ? 'ProtocolViolation' : 'Failed', denial });
+  }
+
+  function end(cause: SessionEnd): void {
+    if (context.ended) return;
+    context.ended = cause;
+    context.held?.cancel(holdDenial(cause));
+    if (context.queue.length > 0 && cause.reason !== 'TargetClosed') void cancel().finally(() => closeUpstream());
+    else closeUpstream();
+    tellClient(cause.reason === 'ClientClosed' ? null : cause.denial);
+    recordUnanswered();
+    resolve({ end: cause, totals: { ...context.totals } });
+  }
+
+  function closeUpstream(): void {
+    if (!upstream.destroyed && upstream.writable) upstream.end(write.terminate());
+    setTimeout(() => upstream.destroy(), 1_000).unref();
+  }
+
+  /** One FATAL at a frame boundary; in the middle of a frame the connection just closes. */
+  function tellClient(denial: Denial | null): void {
+    if (client.destroyed) return;
+    context.toClient.take();
+    if (denial && !fromServer.midStream) client.end(errorFrame(denial, 'FATAL'));
+    else client.end();
+    setTimeout(() => client.destroy(), 1_000).unref();
+  }
+
+  /** What was forwarded and never answered: its outcome is not known, and the record says so. */
+  function recordUnanswered(): void {
+    for (const reply of context.queue.all()) {
+      const executions = reply.kind === 'query' ? reply.executions.slice(reply.current) : (reply.kind === 'execute' || reply.kind === 'function') && reply.execution ? [reply.execution] : [];
+      for (const execution of executions) if (execution.statement > 0) recorder.recordResult(finishExecution(execution, { outcome: 'Unknown', commandTag: null, sqlstate: null, status: null, nowMs: input.clock.monotonicMs() }));
+    }
+  }
+}
+
+function holdDenial(cause: SessionEnd): Denial {
+  return cause.reason === 'ClientClosed' ? deny('CONNECTION_LOST') : cause.denial;
+}

@@ -1,0 +1,336 @@
+import { randomBytes } from 'node:crypto';
+import { deny } from '../core/errors.ts';
+import { ChunkOutput } from './wire/chunk-output.ts';
+import { bodyCursor, readCString } from './wire/cursor.ts';
+import { readErrorFields } from './wire/error-response.ts';
+import type { FrameLimit, FrameReader } from './wire/frame-reader.ts';
+import * as write from './wire/frame-writer.ts';
+import { renameColumns, readRowDescription } from './wire/row-description.ts';
+import type { RelayContext } from './relay/context.ts';
+import { copyDone, handleCopyBoth, handleCopyData, startCopyIn, startCopyOut } from './relay/copy.ts';
+import { currentExecution, violation } from './relay/current-execution.ts';
+import { applyEffect, undoSent } from './relay/effects.ts';
+import { type Execution, finishExecution } from './relay/execution.ts';
+import type { Reply } from './relay/reply-queue.ts';
+import { errorFrame } from './relay/refuse.ts';
+import { describedRows, handleRow } from './relay/rows.ts';
+
+/**
+ * Every backend message after login, and what becomes of it. A type that is not here ends the session (D2).
+ * @see PostgreSQL 18, "Message Formats"
+ */
+const handlers: Readonly<Record<string, (context: RelayContext, frame: FrameReader) => void>> = {
+  '1': parseComplete, '2': bindComplete, '3': closeComplete, T: rowDescription, t: parameterDescription, n: noData, D: handleRow, C: commandComplete, I: emptyQuery, s: portalSuspended,
+  E: errorResponse, N: noticeResponse, S: parameterStatus, A: notification, Z: readyForQuery, G: startCopyIn, H: startCopyOut, W: handleCopyBoth, d: handleCopyData, c: copyDone, V: functionResult,
+};
+
+const table: (((context: RelayContext, frame: FrameReader) => void) | undefined)[] = Array.from({ length: 256 }, (_unused, code) => handlers[String.fromCharCode(code)]);
+
+const small: FrameLimit = { maxBytes: 30_000, mode: 'assemble' };
+const gigabyte = 0x3fffffff;
+
+/** Longest length of each backend message after login; rows and COPY data stream unless the relay sets another mode. */
+export const serverLimits: Readonly<Record<string, FrameLimit>> = {
+  '1': small, '2': small, '3': small, C: small, I: small, n: small, s: small, Z: small, S: small, G: small, H: small, W: small, c: small, A: { maxBytes: 16_384, mode: 'assemble' }, T: { maxBytes: 1_048_576, mode: 'assemble' },
+  t: { maxBytes: 262_148, mode: 'assemble' }, E: { maxBytes: 1_048_576, mode: 'assemble' }, N: { maxBytes: 1_048_576, mode: 'assemble' }, V: { maxBytes: 16_777_216, mode: 'assemble' },
+  D: { maxBytes: gigabyte, mode: 'stream', streamAboveBytes: 65_536 }, d: { maxBytes: gigabyte, mode: 'stream', streamAboveBytes: 65_536 },
+};
+
+/** Handles one backend message. Throws SallyportError TARGET_PROTOCOL_VIOLATION when it fits no rule: the server is hostile or misunderstood. */
+export function handleServerFrame(context: RelayContext, frame: FrameReader): void {
+  const handler = table[frame.type];
+  if (!handler) throw violation('unknown message');
+  handler(context, frame);
+}
+
+function head(context: RelayContext, ...kinds: readonly Reply['kind'][]): Reply {
+  const reply = context.queue.head;
+  if (!reply || !kinds.includes(reply.kind)) throw violation(`unexpected answer to ${reply?.kind ?? 'nothing'}`);
+  return reply;
+}
+
+function pass(context: RelayContext, frame: FrameReader): void {
+  context.toClient.keep(frame.buffer, frame.start, frame.end);
+}
+
+function parseComplete(context: RelayContext, frame: FrameReader): void {
+  const reply = head(context, 'parse');
+  context.queue.shift();
+  if (reply.kind !== 'parse' || reply.own) return;
+  context.statements.confirm(reply.statement.name, reply.statement);
+  pass(context, frame);
+}
+
+function bindComplete(context: RelayContext, frame: FrameReader): void {
+  const reply = head(context, 'bind');
+  context.queue.shift();
+  if (reply.kind !== 'bind' || reply.own) return;
+  if (reply.portal) context.portals.confirm(reply.portal.name, reply.portal);
+  pass(context, frame);
+}
+
+function closeComplete(context: RelayContext, frame: FrameReader): void {
+  const reply = head(context, 'close');
+  context.queue.shift();
+  if (reply.kind !== 'close' || reply.own) return;
+  (reply.what === 'statement' ? context.statements : context.portals).confirm(reply.name, null);
+  pass(context, frame);
+}
+
+function parameterDescription(context: RelayContext, frame: FrameReader): void {
+  if (!head(context, 'describe').own) pass(context, frame);
+}
+
+function noData(context: RelayContext, frame: FrameReader): void {
+  const reply = head(context, 'describe');
+  context.queue.shift();
+  if (reply.kind !== 'describe') return;
+  if (reply.statement) reply.statement.fields = null;
+  if (reply.portal) reply.portal.fields = null;
+  if (!reply.own) pass(context, frame);
+}
+
+function rowDescription(context: RelayContext, frame: FrameReader): void {
+  const reply = head(context, 'describe', 'query');
+  const fields = readRowDescription(frame.buffer, frame.start, frame.end);
+  if (reply.kind === 'query') {
+    const execution = currentExecution(context);
+    describedRows(context, execution, fields);
+    if (!execution.stopped) passDescription(context, frame, fields);
+    return;
+  }
+  context.queue.shift();
+  if (reply.kind !== 'describe') return;
+  if (reply.statement) reply.statement.fields = fields;
+  if (reply.portal) reply.portal.fields = fields;
+  if (!reply.own) passDescription(context, frame, fields);
+}
+
+function passDescription(context: RelayContext, frame: FrameReader, fields: ReturnType<typeof readRowDescription>): void {
+  const names = context.inspector.columnNames(fields);
+  if (names) context.toClient.add(renameColumns(frame.buffer, frame.start, frame.end, names));
+  else pass(context, frame);
+}
+
+function commandComplete(context: RelayContext, frame: FrameReader): void {
+  const reply = head(context, 'execute', 'query');
+  if (reply.own) return context.queue.shift();
+  const tag = readCString(bodyCursor(frame.buffer, frame.start, frame.end));
+  complete(context, frame, tag);
+}
+
+function emptyQuery(context: RelayContext, frame: FrameReader): void {
+  const reply = head(context, 'execute', 'query');
+  if (reply.kind === 'query' && reply.executions.length === 0) return pass(context, frame);
+  complete(context, frame, null);
+}
+
+function complete(context: RelayContext, frame: FrameReader, tag: string | null): void {
+  const execution = currentExecution(context);
+  if (tag !== null && !/^[A-Z][A-Z ]{0,62}[A-Z]?( \d+){0,2}$/.test(tag)) throw violation('command tag');
+  if (execution.stopped) stoppedEnd(context, execution);
+  else {
+    execution.bytesToClient += frame.end - frame.start;
+    pass(context, frame);
+  }
+  context.recorder.recordResult(finishExecution(execution, { outcome: 'Completed', commandTag: tag, sqlstate: null, status: null, nowMs: context.clock.monotonicMs() }));
+  count(context, execution);
+  applyEffect(context, execution.facts, execution.text);
+  advance(context);
+}
+
+function portalSuspended(context: RelayContext, frame: FrameReader): void {
+  const reply = head(context, 'execute');
+  context.queue.shift();
+  if (reply.kind !== 'execute' || !reply.execution) return;
+  const { execution } = reply;
+  if (execution.stopped) stoppedEnd(context, execution);
+  else pass(context, frame);
+  context.recorder.recordResult(finishExecution(execution, { outcome: 'Completed', commandTag: null, sqlstate: null, status: null, nowMs: context.clock.monotonicMs() }));
+  count(context, execution);
+}
+
+/**
+ * A limit was reached, and the server had finished before the cancel arrived: the user gets our error in place of the completion,
+ * and nothing of what the server still answers up to its ReadyForQuery.
+ */
+function stoppedEnd(context: RelayContext, execution: Execution): void {
+  if (!execution.stopped || context.muted) return;
+  context.toClient.add(errorFrame(execution.stopped));
+  context.muted = context.toClient;
+  context.toClient = new ChunkOutput();
+  if (!context.queue.all().some((reply) => reply.kind === 'sync' || reply.kind === 'query')) context.discarding = 'with-server';
+}
+
+/** The transaction of a stopped statement must not commit: the server is made to fail before the user hears ReadyForQuery. */
+function failTransaction(context: RelayContext): void {
+  if (context.queue.length > 0) return context.end({ reason: 'Failed', denial: deny('ROW_LIMIT_REACHED', { message: 'a limit was reached inside a pipeline' }) });
+  context.batch.bytes.add(write.execute(`sallyport_refused_${randomBytes(12).toString('hex')}`));
+  context.batch.bytes.add(write.sync());
+  context.queue.push({ kind: 'execute', portal: null, execution: null, effect: null, own: { rows: [], failed: false, done: () => undefined } });
+  context.queue.push({ kind: 'sync', own: null });
+}
+
+function count(context: RelayContext, execution: Execution): void {
+  context.totals.rows += execution.rows;
+  context.totals.bytes += execution.bytesToClient;
+}
+
+function advance(context: RelayContext): void {
+  const reply = context.queue.head;
+  if (reply?.kind === 'query') reply.current++;
+  else context.queue.shift();
+  context.copyIn = null;
+  context.copyStarted?.();
+  context.copyStarted = null;
+}
+
+function errorResponse(context: RelayContext, frame: FrameReader): void {
+  const fields = readErrorFields(frame.buffer.subarray(frame.start + 5, frame.end));
+  if (!fields) throw violation('malformed error');
+  const reply = context.queue.head;
+  if (fields.get('V') === 'FATAL' || fields.get('V') === 'PANIC' || !reply) return serverEnds(context, fields);
+  failHead(context, reply, fields);
+  context.copyIn = null;
+  context.copyStarted?.();
+  context.copyStarted = null;
+  context.keptBind = null;
+}
+
+function failHead(context: RelayContext, reply: Reply, fields: ReadonlyMap<string, string>): void {
+  const sqlstate = fields.get('C') ?? 'XXXXX';
+  if (reply.kind === 'query') {
+    const execution = reply.executions[reply.current] ?? null;
+    tellError(context, execution, fields);
+    for (const [index, one] of reply.executions.slice(reply.current).entries()) recordFailure(context, one, index === 0 ? sqlstate : null);
+    reply.current = reply.executions.length;
+    undoSent(context);
+    return;
+  }
+  if (reply.own) return failOwn(context, reply);
+  if (reply.kind === 'poison') {
+    if (sqlstate !== '34000') throw violation('a refused portal ran');
+    context.toClient.add(errorFrame(reply.denial));
+  } else {
+    tellError(context, reply.kind === 'execute' || reply.kind === 'function' ? reply.execution : null, fields, reply.kind === 'parse' ? reply.statement.text : null);
+    if ((reply.kind === 'execute' || reply.kind === 'function') && reply.execution) recordFailure(context, reply.execution, sqlstate);
+    if (reply.kind === 'parse' && reply.statement.name === '') context.statements.confirm('', null);
+    context.queue.shift();
+  }
+  skipToSync(context);
+}
+
+/** The server drops everything up to Sync: so do the queue and, if Sync has not come yet, the client side. */
+function skipToSync(context: RelayContext): void {
+  for (const skipped of context.queue.skipToSync()) {
+    if (skipped.kind === 'execute' && skipped.execution) recordFailure(context, skipped.execution, null);
+    if (skipped.own && typeof skipped.own === 'object') finishOwn(skipped.own);
+  }
+  if (context.queue.length === 0) context.discarding = 'with-server';
+  undoSent(context);
+}
+
+function failOwn(context: RelayContext, reply: Reply): void {
+  if (reply.own && typeof reply.own === 'object') reply.own.failed = true;
+  else throw violation('our description was refused');
+  context.queue.skipToSync();
+}
+
+function finishOwn(own: { failed: boolean; done: () => void }): void {
+  own.failed = true;
+  own.done();
+}
+
+function recordFailure(context: RelayContext, execution: Execution, sqlstate: string | null): void {
+  const outcome = sqlstate === '57014' && !execution.stopped ? 'Cancelled' : sqlstate === null ? 'NotForwarded' : 'Failed';
+  context.recorder.recordResult(finishExecution(execution, { outcome, commandTag: null, sqlstate, status: null, nowMs: context.clock.monotonicMs() }));
+  count(context, execution);
+  context.inspector.ran(execution.facts, false);
+}
+
+function tellError(context: RelayContext, execution: Execution | null, fields: ReadonlyMap<string, string>, text: string | null = null): void {
+  if (execution?.stopped) {
+    context.toClient.add(errorFrame(execution.stopped));
+    return;
+  }
+  const rebuilt = context.inspector.rebuild(fields, execution?.text ?? text);
+  context.toClient.add(encodeFields('E', rebuilt));
+  context.recorder.notice(execution?.statement ?? 0, 'e', { severity: rebuilt.get('V') ?? 'ERROR', sqlstate: rebuilt.get('C') ?? 'XXXXX', message: rebuilt.get('M') ?? '' });
+}
+
+/** FATAL, or an error that answers nothing: the server is about to close. */
+function serverEnds(context: RelayContext, fields: ReadonlyMap<string, string>): void {
+  const rebuilt = context.inspector.rebuild(fields, null);
+  context.toClient.add(encodeFields('E', rebuilt));
+  context.flushToClient();
+  context.end({ reason: 'TargetClosed', denial: deny('CONNECTION_LOST', { message: 'the target ended the session' }) });
+}
+
+function noticeResponse(context: RelayContext, frame: FrameReader): void {
+  const fields = readErrorFields(frame.buffer.subarray(frame.start + 5, frame.end));
+  if (!fields) throw violation('malformed notice');
+  if (context.queue.head?.own) return;
+  const reply = context.queue.head;
+  const execution = reply?.kind === 'query' ? (reply.executions[reply.current] ?? null) : reply?.kind === 'execute' ? reply.execution : null;
+  const rebuilt = context.inspector.rebuild(fields, execution?.text ?? null);
+  if (context.inspector.masked) context.toClient.add(encodeFields('N', rebuilt));
+  else pass(context, frame);
+  context.recorder.notice(execution?.statement ?? 0, 'n', { severity: rebuilt.get('V') ?? 'NOTICE', sqlstate: rebuilt.get('C') ?? '00000', message: rebuilt.get('M') ?? '' });
+}
+
+function encodeFields(type: 'E' | 'N', fields: ReadonlyMap<string, string>): Buffer {
+  const parts = [...fields].map(([letter, text]) => Buffer.from(`${letter}${text.replaceAll('\0', '')}\0`));
+  return write.frame(type, ...parts, Buffer.of(0));
+}
+
+/** The names that tell the injected account apart are ours, as told at login. */
+const ownParameters: ReadonlySet<string> = new Set(['is_superuser', 'session_authorization', 'application_name']);
+
+function parameterStatus(context: RelayContext, frame: FrameReader): void {
+  const cursor = bodyCursor(frame.buffer, frame.start, frame.end);
+  const name = readCString(cursor);
+  const value = readCString(cursor);
+  if (name === 'standard_conforming_strings' && value !== 'on') {
+    return context.end({ reason: 'Failed', denial: deny('SETTING_REFUSED', { message: 'standard_conforming_strings must stay on: the gateway would read strings unlike the server' }) });
+  }
+  if (name === 'client_encoding' && value !== 'UTF8' && value !== 'SQL_ASCII') return context.end({ reason: 'Failed', denial: deny('ENCODING_REFUSED') });
+  if (ownParameters.has(name)) return undefined;
+  const shown = context.inspector.parameterStatus(name, value);
+  if (shown === value) pass(context, frame);
+  else if (shown !== null) context.toClient.add(write.parameterStatus(name, shown));
+  return undefined;
+}
+
+function notification(context: RelayContext, frame: FrameReader): void {
+  if (!context.inspector.masked) pass(context, frame);
+}
+
+function functionResult(context: RelayContext, frame: FrameReader): void {
+  const execution = currentExecution(context);
+  if (context.inspector.masked) throw violation('a function result in a masked session');
+  pass(context, frame);
+  context.recorder.recordResult(finishExecution(execution, { outcome: 'Completed', commandTag: 'FUNCTION', sqlstate: null, status: null, nowMs: context.clock.monotonicMs() }));
+  context.queue.shift();
+}
+
+function readyForQuery(context: RelayContext, frame: FrameReader): void {
+  const status = String.fromCharCode(frame.buffer[frame.start + 5] as number);
+  if (frame.end - frame.start !== 6 || (status !== 'I' && status !== 'T' && status !== 'E')) throw violation('transaction status');
+  const reply = head(context, 'sync', 'query', 'poison');
+  context.queue.shift();
+  const before = context.status;
+  context.status = status;
+  if (status === 'I') context.portals.clear((portal) => !portal.hold);
+  if (before === 'E' && status === 'I') context.inspector.rolledBack();
+  if (reply.kind === 'query') {
+    context.statements.confirm('', null);
+    context.portals.confirm('', null);
+  }
+  if (context.muted) {
+    context.toClient = context.muted;
+    context.muted = null;
+    if (status === 'T') return failTransaction(context);
+  }
+  if (reply.own && typeof reply.own === 'object') reply.own.done();
+  else pass(context, frame);
+}
