@@ -42,7 +42,7 @@ export function createLog(options: LogOptions): Log {
     }
     const missing = unreported === 0 ? {} : { droppedLines: unreported };
     unreported = 0;
-    options.stream.write(`${toLine(options.now(), level, message, { ...fields, ...missing })}\n`);
+    options.stream.write(`${toLine({ time: new Date(options.now()).toISOString(), level, message: cut(message), ...missing }, fields)}\n`);
   };
   return {
     error: (message, fields) => write('error', message, fields),
@@ -82,8 +82,7 @@ const maxTextLength = 2048;
 const maxDepth = 4;
 const maxMembers = 64;
 
-function toLine(timeMs: number, level: LogLevel, message: string, fields: Readonly<Record<string, unknown>>): string {
-  const head = { time: new Date(timeMs).toISOString(), level, message: cut(message) };
+function toLine(head: Readonly<Record<string, unknown>>, fields: Readonly<Record<string, unknown>>): string {
   try {
     const safe = redactForLog(fields) as Record<string, unknown>;
     return JSON.stringify({ ...head, ...safe, ...head });
