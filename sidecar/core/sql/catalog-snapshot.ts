@@ -15,6 +15,8 @@ export interface CatalogRelation {
   readonly ownedBy: { readonly relation: number; readonly attnum: number } | null;
   /** Row triggers or rules exist whose code runs on a write. */
   readonly hasTriggers: boolean;
+  /** OIDs of the row and statement triggers' functions; absent when a rewrite rule makes a write do something else: then a write is unproven. */
+  readonly triggerFunctions?: readonly number[];
 }
 
 export interface CatalogColumn {
@@ -22,6 +24,8 @@ export interface CatalogColumn {
   readonly name: string;
   readonly typeOid: number;
   readonly typeModifier: number;
+  /** Text of the expression of a generated column (`pg_get_expr`); absent for other columns. */
+  readonly generated?: string;
 }
 
 /** A function outside `pg_catalog` and `information_schema`. */
@@ -34,6 +38,12 @@ export interface CatalogFunction {
   readonly body: string;
   readonly returnsSet: boolean;
   readonly isTrigger: boolean;
+  /** Whole CREATE text of `pg_get_functiondef`, for the PL/pgSQL parser; absent for aggregates. */
+  readonly definition?: string;
+  /** `pg_proc.probin` of a C function, e.g. `$libdir/pgcrypto`. */
+  readonly library?: string;
+  /** An aggregate's support functions outside `pg_catalog`; present (possibly empty) for aggregates only. */
+  readonly supports?: readonly number[];
 }
 
 /**
@@ -51,6 +61,10 @@ export interface CatalogSnapshot {
   readonly systemFunctions: ReadonlySet<string>;
   /** Operator names (`+`, `~~`) that exist outside `pg_catalog`. */
   readonly userOperators: ReadonlySet<string>;
+  /** Functions behind the operators of `userOperators`, by operator name; absent: each such operator is unproven. */
+  readonly operatorFunctions?: ReadonlyMap<string, readonly number[]>;
+  /** Bare names of user types whose use runs user code: domains with CHECK, casts with a user function. Absent: all of `userTypes`. */
+  readonly typesWithCode?: ReadonlySet<string>;
   /** Names of types, domains, enums and casts' targets outside `pg_catalog`: bare name to schemas. */
   readonly userTypes: ReadonlyMap<string, readonly string[]>;
   /** Base type of each domain and element type of each array, by OID. */
@@ -66,4 +80,6 @@ export interface NameScope {
   /** Schema of this session's temporary relations is searched first; names created as temp in this session. */
   readonly temporaryRelations: ReadonlySet<string>;
   readonly database: string;
+  /** Names of relations that this session's open transaction created: the snapshot cannot show them, and each was judged when it was created. */
+  readonly createdInTransaction?: ReadonlySet<string>;
 }
