@@ -70,7 +70,7 @@ export async function waitForApproval(held: HeldFor, deps: HoldDeps): Promise<Ho
   const repeat = setInterval(() => notice('waiting'), deps.repeatMs ?? 30_000);
   try {
     const outcome = await settledOrCancelled(pending, deps.cancelled);
-    if (outcome === 'cancelled') return await cancelHold(pending, held, deps.cancelled);
+    if (outcome === 'cancelled') return await cancelHold(pending, deps.cancelled);
     if (outcome.outcome === 'approved') notice('released');
     return toHoldOutcome(outcome, ask.digest, pending, held);
   } finally {
@@ -90,7 +90,7 @@ async function settledOrCancelled(pending: PendingApproval, cancelled: AbortSign
   }
 }
 
-async function cancelHold(pending: PendingApproval, held: HeldFor, cancelled: AbortSignal): Promise<HoldOutcome> {
+async function cancelHold(pending: PendingApproval, cancelled: AbortSignal): Promise<HoldOutcome> {
   const denial = isDenial(cancelled.reason) ? cancelled.reason : deny('HOLD_CANCELLED');
   // Of a request to open a session this detaches only the waiting client: the request itself stays, so that the user can come back.
   await pending.withdraw(denial.code);

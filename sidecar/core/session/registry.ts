@@ -3,7 +3,7 @@ import { deny } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
 import { subjectKey } from '../identity/identity.ts';
 import { type AuthorizeOutcome, authorize } from '../policy/authorize.ts';
-import type { Grant } from '../policy/decision.ts';
+import { grantServes } from '../policy/grant-serves.ts';
 import type { Approver, Clock, ConfigSource, Logger } from '../ports.ts';
 import { Session } from './session.ts';
 
@@ -48,7 +48,7 @@ export class SessionRegistry {
   }
 
   /** Decides whether an identity may open a session now. On `allowed` a slot is reserved until `register` or `release`. */
-  admit(identity: Identity, targetName: string, database: string, sessionId?: string): AuthorizeOutcome {
+  admit(identity: Identity, targetName: string, database: string, sessionId: string): AuthorizeOutcome {
     const current = this.#deps.config.current();
     if (this.#draining) return { outcome: 'denied', denial: deny('DRAINING'), explain: [] };
     if (!current) return { outcome: 'denied', denial: deny('CONFIG_NOT_LOADED'), explain: [] };
@@ -116,18 +116,10 @@ export class SessionRegistry {
     session.end({ reason: 'Revoked', denial: deny('SESSION_REVOKED') });
   }
 
-  #authorize(identity: Identity, target: Target, database: string, config: ProxyConfig, openSessions: number, sessionId?: string): AuthorizeOutcome {
-    const grants = this.#deps.approver.grants(subjectKey(identity), target.name).filter((grant) => serves(grant, identity, sessionId));
+  #authorize(identity: Identity, target: Target, database: string, config: ProxyConfig, openSessions: number, sessionId: string): AuthorizeOutcome {
+    const grants = this.#deps.approver.grants(subjectKey(identity), target.name).filter((grant) => grantServes(grant, identity, sessionId));
     return authorize({ identity, target, database, config, nowMs: this.#deps.clock.now(), grants, openSessions });
   }
-}
-
-/** A1: a Session grant serves its own session only, and any grant only a session with the same agents as the one that asked. */
-function serves(grant: Grant, identity: Identity, sessionId: string | undefined): boolean {
-  if (grant.scope === 'Session' && grant.sessionId !== null && grant.sessionId !== sessionId) return false;
-  const agents = identity.actors.map(subjectKey);
-  const granted = grant.actorKeys ?? [];
-  return agents.length === granted.length && agents.every((key, index) => granted[index] === key);
 }
 
 function endIfOver(session: Session, now: number, monotonic: number): void {

@@ -1,6 +1,7 @@
 import type { EndReason } from '../../../contract/audit.ts';
 import type { Denial } from '../errors.ts';
 import { type Identity, subjectKey } from '../identity/identity.ts';
+import { grantServes } from '../policy/grant-serves.ts';
 import type { CommandFacts, Decision, Grant } from '../policy/decision.ts';
 import type { Permit } from '../policy/permit.ts';
 import { reviewCommand } from '../policy/review-command.ts';
@@ -78,7 +79,7 @@ export class Session {
   decide(facts: CommandFacts, nowMs: number, grants: readonly Grant[]): Decision {
     const known = this.#decisions.get(facts);
     if (known !== undefined) return known;
-    const decision = reviewCommand(facts, this.#permit, { nowMs, grants: [...grants, ...this.ownGrants], sessionId: this.id });
+    const decision = reviewCommand(facts, this.#permit, { nowMs, grants: [...grants, ...this.ownGrants].filter((grant) => grantServes(grant, this.identity, this.id)), sessionId: this.id });
     this.#decisions.set(facts, decision);
     return decision;
   }
