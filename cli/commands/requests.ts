@@ -10,7 +10,7 @@ Lists the pending requests that you made or may decide on; with NAME shows one o
 
   --all                  decided and ended ones too
   --json                 as JSON
-  --withdraw             with NAME: withdraw your own request, or end the grant that it gave
+  --withdraw             with NAME: withdraw your own request, or revoke what it was granted (also as an approver)
   --reason TEXT          with --withdraw: why
 ${gatewayHelp}
 `;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { generateKeyPair, jwtVerify, SignJWT } from 'jose';
+import { type CryptoKey, generateKeyPair, jwtVerify, SignJWT } from 'jose';
 import { run as approve } from '../../cli/commands/approve.ts';
 import { run as deny } from '../../cli/commands/deny.ts';
 import { run as requests } from '../../cli/commands/requests.ts';
@@ -86,7 +86,7 @@ describe('the authorization of each route (C1)', () => {
 });
 
 describe('what a browser or a broken client sends', () => {
-  test.each([
+  test.each<[string, { method?: string; headers?: Record<string, string>; body?: string }, number]>([
     ['an Origin header', { headers: { origin: 'https://evil.example' } }, 403],
     ['a form', { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'decision=approve' }, 415],
     ['JSON dressed as text', { method: 'POST', headers: { 'content-type': 'text/plain' }, body: '{"decision":"approve"}' }, 415],
