@@ -1,7 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
 
-/** Bounds of one request to an issuer (security.md 3.1). */
+/** Bounds of one request to an issuer (docs/identity.md). */
 export interface FetchLimits {
   /** From the first byte sent to the last byte read. */
   readonly timeoutMs: number;

@@ -22,7 +22,7 @@ export interface IssuerKeys extends KeySource {
   [Symbol.dispose](): void;
 }
 
-/** Times and sizes of security.md 3.1. `refreshMs` is the age at which keys are fetched again in the background. */
+/** Times and sizes of docs/identity.md. `refreshMs` is the age at which keys are fetched again in the background. */
 export const issuerKeyLimits = {
   timeoutMs: 5_000, maxBytes: 1_048_576, maxKeys: 100, refreshMs: 600_000, maxAgeMs: 86_400_000, unknownKeyIntervalMs: 30_000, retryMs: 5_000, tickMs: 60_000,
 } as const;

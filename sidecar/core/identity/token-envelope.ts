@@ -8,7 +8,7 @@ export interface TokenEnvelope {
 
 export type EnvelopeOutcome = { readonly outcome: 'read'; readonly envelope: TokenEnvelope } | { readonly outcome: 'denied'; readonly denial: Denial };
 
-/** Largest token in bytes (security.md 3.1). */
+/** Largest token in bytes (docs/identity.md). */
 export const maxTokenBytes = 16_384;
 
 /**

@@ -6,7 +6,7 @@ import type { CommandPair } from './decision.ts';
  */
 export type MatchSide = 'permits' | 'restricts';
 
-/** Classes that reach beyond one database's data: a rule permits them only when its `statements` names them (postgres.md 7.3). */
+/** Classes that reach beyond one database's data: a rule permits them only when its `statements` names them (docs/policy.md). */
 export const namedOnlyClasses: readonly StatementClass[] = ['SetRole', 'ServerFile', 'System', 'Extension', 'FunctionCall'];
 
 /**
