@@ -56,8 +56,8 @@ export interface DirectoryApprovalsOptions {
 
 /** security.md 3.1 and kubernetes.md 13. */
 export const approvalLimits = {
-  pendingPerRequester: 20, pendingTotal: 200, activeGrants: 1_000, shownBytes: 32 * 1024, parameters: 256, askBytes: 96 * 1024, waitersPerRequest: 20, decisionsAtOnce: 64, reasonCharacters: 1_024,
-  finishedKept: 1_000, finishedMs: 7 * 86_400_000, largeFinishedMs: 86_400_000, largeFinishedBytes: 8 * 1024,
+  pendingPerRequester: 20, pendingTotal: 200, activeGrants: 1_000, shownBytes: 32_768, parameters: 256, askBytes: 98_304, waitersPerRequest: 20, decisionsAtOnce: 64, reasonCharacters: 1_024,
+  finishedKept: 1_000, finishedMs: 604_800_000, largeFinishedMs: 86_400_000, largeFinishedBytes: 8_192,
 } as const;
 
 /**
