@@ -12,7 +12,7 @@ export type ClaimExpression =
  *
  * The library parses and type-checks. Evaluation is ours, for three reasons that the library cannot give: a budget of steps (20,000) that no text can
  * outrun, no regular expressions (`matches` is refused: a backtracking engine may take minutes), and one rule for absent claims: a claim that the token
- * lacks reads as `null`, so `claims.repository == 'bank/orders'` is false for a person's token, not an error; `has(claims.x)` tells the two apart (ADR 0010).
+ * lacks reads as `null`, so `claims.repository == 'bank/orders'` is false for a person's token, not an error; `has(claims.x)` tells the two apart (ADR 0012).
  *
  * At most 2,048 characters, 512 nodes, 32 levels. The supported subset is in docs/identity.md.
  */
