@@ -131,7 +131,7 @@ async function respond(incoming: IncomingMessage, outgoing: ServerResponse, rout
 }
 
 function matchRoute(incoming: IncomingMessage, routes: readonly CompiledRoute[]): HttpAnswer | { readonly route: Route; readonly params: Record<string, string>; readonly url: URL } {
-  if (incoming.headers.origin !== undefined) return errorAnswer(403, 'HTTP_BAD_REQUEST', 'requests of browser pages are refused', 'use the sallyport command or curl');
+  if (incoming.headers.origin !== undefined) return errorAnswer(403, 'HTTP_FORBIDDEN', 'requests of browser pages are refused', 'use the sallyport command or curl');
   const url = URL.parse(incoming.url ?? '', 'http://gateway');
   if (url === null || !(incoming.url ?? '').startsWith('/')) return errorAnswer(400, 'HTTP_BAD_REQUEST', 'the path is not valid', 'see docs/errors.md for the routes');
   const parts = url.pathname.split('/');

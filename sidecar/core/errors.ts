@@ -95,6 +95,7 @@ export const errorTable = {
   SECRET_UNAVAILABLE: { text: 'the credential of the target cannot be read', remedy: 'tell the owners of the target' },
   HTTP_UNAUTHORIZED: { text: 'the request bears no valid token', remedy: 'send an OIDC token: Authorization: Bearer TOKEN' },
   HTTP_BAD_REQUEST: { text: 'the request is not valid', remedy: 'see docs/errors.md for the form of each request' },
+  HTTP_FORBIDDEN: { text: 'this request is not allowed here', remedy: 'use the sallyport command or curl, not a browser page' },
   HTTP_TOO_MANY_ATTEMPTS: { text: 'too many failed logins from this address', remedy: 'wait ten minutes, then send a valid token' },
   HTTP_NOT_FOUND: { text: 'there is nothing here', remedy: 'see docs/errors.md for the routes' },
   INTERNAL: { text: 'the gateway met an error of its own', remedy: 'try again; if it happens again, report it with the session id' },
