@@ -67,7 +67,7 @@ function callBarrier(call: NamedCall, env: Environment, settings: ReadonlySet<No
     const problem = systemCallBarrier(name, call, env, settings);
     if (problem) return problem;
   }
-  if (schema === 'pg_catalog' || schema === 'information_schema' || env.closure.isEmpty) return null;
+  if (schema === 'information_schema' || env.closure.isEmpty) return null;
   const functions = userFunctions(name, schema, env);
   if (functions.length === 0 && !isSystem) return unproven(`function "${name}" is not known to the gateway (yet)`);
   return firstFunctionProblem(functions, env);
