@@ -141,9 +141,10 @@ function unprivilegedUser(): { uid: number; gid: number } | null {
 function spawnLogged(program: string, args: string[], logFile: string, cwd: string, env: NodeJS.ProcessEnv, as: object): ChildProcess {
   accessSync(program, constants.X_OK);
   writeFileSync(logFile, '');
+  // The server runs as another user: the file must be its to write before it starts.
+  chmodSync(logFile, 0o666);
   // The server writes its own log file: a pipe to this process would block it when nobody reads.
   const child = spawn('/bin/sh', ['-c', `exec "$0" "$@" >>'${logFile}' 2>&1`, program, ...args], { cwd, env, stdio: 'ignore', ...as });
-  chmodSync(logFile, 0o666);
   const killNow = (): void => { child.kill('SIGQUIT'); };
   process.once('exit', killNow);
   child.once('exit', () => process.removeListener('exit', killNow));

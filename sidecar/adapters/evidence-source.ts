@@ -14,22 +14,33 @@ export interface EvidenceSource {
   close(): void;
 }
 
-/** Opens a data directory. Only what evidence consists of is listed. */
+/**
+ * Opens a data directory as it is now: what a running gateway appends later is not seen. Only what evidence consists of is listed.
+ * Lengths are taken of checkpoints and leaves first, so that the records hold at least what those say.
+ */
 export function openDirectory(dataDirectory: string): EvidenceSource {
   const paths: string[] = [];
   for (const top of ['log', 'recordings']) walk(dataDirectory, top, paths);
-  const known = new Set(paths);
-  return {
-    kind: 'directory', paths: paths.sort(),
-    stream: (path) => fs.createReadStream(join(dataDirectory, path), { highWaterMark: 1_048_576 }),
-    read: async (path, maxBytes) => {
-      if (!known.has(path)) return null;
-      const full = join(dataDirectory, path);
-      if ((await fs.promises.stat(full)).size > maxBytes) throw new RangeError(`${path} is larger than ${maxBytes} bytes`);
-      return fs.promises.readFile(full);
-    },
-    close: () => undefined,
+  const sizes = new Map<string, number>();
+  for (const path of paths.sort((a, b) => order(a) - order(b))) {
+    const size = sizeOf(join(dataDirectory, path));
+    if (size !== null) sizes.set(path, size);
+  }
+  const stream = (path: string): AsyncIterable<Uint8Array> => {
+    const size = sizes.get(path);
+    if (size === undefined) throw new Error(`${path} does not exist`);
+    return size === 0 ? nothing() : fs.createReadStream(join(dataDirectory, path), { end: size - 1, highWaterMark: 1_048_576 });
   };
+  return { kind: 'directory', paths: [...sizes.keys()].sort(), stream, read: (path, maxBytes) => readWhole(sizes.get(path), stream, path, maxBytes), close: () => undefined };
+}
+
+/** All of a file of known length as one buffer; null when it does not exist. */
+export async function readWhole(size: number | undefined, stream: (path: string) => AsyncIterable<Uint8Array>, path: string, maxBytes: number): Promise<Buffer | null> {
+  if (size === undefined) return null;
+  if (size > maxBytes) throw new RangeError(`${path} is larger than ${maxBytes} bytes`);
+  const parts: Uint8Array[] = [];
+  for await (const part of stream(path)) parts.push(part);
+  return Buffer.concat(parts);
 }
 
 /** SHA-256 of a file, hex, and its length. */
@@ -63,3 +74,19 @@ function walk(root: string, path: string, into: string[]): void {
     else if (entry.isFile() && /\.(ndjson|bin|note|vkey|sqlrec|gz)$/.test(entry.name)) into.push(`${path}/${entry.name}`);
   }
 }
+
+function order(path: string): number {
+  return path.endsWith('.note') ? 0 : path.endsWith('.bin') ? 1 : path.endsWith('.vkey') ? 2 : path.startsWith('log/') ? 3 : 4;
+}
+
+/** Null when the file is gone: a recording is renamed when its session ends. */
+function sizeOf(path: string): number | null {
+  try {
+    return fs.statSync(path).size;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}

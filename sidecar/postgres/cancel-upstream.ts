@@ -1,6 +1,6 @@
 import { SallyportError } from '../core/errors.ts';
 import type { SecretSource } from '../core/ports.ts';
-import { dialTarget } from './dial.ts';
+import { asTargetFailure, dialTarget } from './dial.ts';
 import type { Upstream } from './upstream.ts';
 import { cancelRequest } from './wire/frame-writer.ts';
 
@@ -21,7 +21,7 @@ export async function cancelUpstream(upstream: Pick<Upstream, 'address' | 'targe
     // The server answers nothing: whatever comes ends the wait as its close does.
     await reader.readExactly(1, signal).catch((error: unknown) => {
       if (error instanceof SallyportError && error.code === 'CONNECTION_LOST') return;
-      throw new SallyportError('TARGET_UNREACHABLE', { reason: 'the cancel was not confirmed in time' }, { cause: error });
+      throw asTargetFailure(error);
     });
   } finally {
     socket.destroy();

@@ -177,7 +177,7 @@ function subjectOf(login: Login, session: Session): SessionSubject {
     client: { ip: startup.remote.ip, port: startup.remote.port, applicationName: startup.applicationName, requestedUser: startup.user },
     target: { name: permit.target.name, uid: permit.target.uid, labels: permit.target.labels, database: permit.database },
     transport: { tlsVersion: startup.tls?.version ?? null, cipher: startup.tls?.cipher ?? null },
-    policies: permit.policies.map((policy) => ({ name: policy.name, uid: policy.uid, generation: policy.generation, digest: policy.digest })),
+    policies: [...permit.policies, ...(permit.restrictions ?? [])].map((policy) => ({ name: policy.name, uid: policy.uid, generation: policy.generation, digest: policy.digest })),
     recording: permit.recording, startedAtMs: session.startedAtMs,
   };
 }

@@ -104,12 +104,7 @@ function connectTo(host: string, port: number, signal: AbortSignal): Promise<Soc
 async function askForTls(socket: Socket, signal: AbortSignal): Promise<void> {
   const reader = new SocketReader(socket);
   socket.write(sslRequest());
-  let answer: Buffer;
-  try {
-    answer = await reader.readExactly(1, signal);
-  } catch (error) {
-    throw error instanceof SallyportError && error.code === 'CONNECTION_LOST' ? new SallyportError('TARGET_UNREACHABLE', { reason: 'the target closed the connection' }, { cause: error }) : error;
-  }
+  const answer = await reader.readExactly(1, signal).catch((error: unknown) => { throw asTargetFailure(error); });
   const behind = reader.takeBuffered();
   // Never plaintext instead, and never a byte that came before the handshake (CVE-2021-23222).
   if (answer[0] !== 0x53) throw new SallyportError('TARGET_TLS_FAILED', { reason: 'the target does not offer TLS' });
@@ -146,6 +141,14 @@ async function readTlsOptions(postgres: Target['postgres'], secrets: SecretSourc
     // SNI takes names only.
     ...(isIP(name) ? {} : { servername: name }), ...(ca ? { ca } : {}), ...(cert && key ? { cert: Buffer.from(cert), key: Buffer.from(key) } : {}),
   };
+}
+
+/** A reader's failure in the words of the target: closed or too slow. Anything else stays as it is. */
+export function asTargetFailure(error: unknown): unknown {
+  const code = error instanceof SallyportError ? error.code : null;
+  if (code !== 'CONNECTION_LOST' && code !== 'STARTUP_TIMEOUT') return error;
+  const reason = code === 'CONNECTION_LOST' ? 'the target closed the connection' : 'the target did not answer in time';
+  return new SallyportError('TARGET_UNREACHABLE', { reason }, { cause: error });
 }
 
 function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

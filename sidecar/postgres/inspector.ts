@@ -19,8 +19,8 @@ export interface SessionInspector {
   setSearchPath(schemas: readonly string[] | null): void;
   /** A statement ran: what it changes of names and catalog. */
   ran(facts: StatementFacts, completed: boolean): void;
-  /** The transaction ended by rollback, or a statement failed: settings made in it are gone. */
-  rolledBack(): void;
+  /** ReadyForQuery says that no transaction is open; `failed`: it was rolled back, so settings made in it are gone. Cheap when nothing changed. */
+  transactionOver(failed: boolean): void;
   /** Fixes how rows of a description leave, cross-checked with the judgement. */
   planRow(fields: readonly FieldDescription[], judgement: MaskJudgement): { readonly outcome: 'planned'; readonly plan: RowPlan } | { readonly outcome: 'refused'; readonly denial: Denial };
   /** Parameters as records and approvers see them. */
@@ -42,5 +42,5 @@ export interface SessionInspector {
 /** How the rows of a COPY TO leave. */
 export type CopyMaskPlan =
   | { readonly outcome: 'plain' }
-  | { readonly outcome: 'masked'; readonly push: (body: Uint8Array) => readonly Uint8Array[]; readonly end: () => readonly Uint8Array[]; readonly columns: number | null; readonly format: 0 | 1; readonly cells: () => number }
+  | { readonly outcome: 'masked'; /** CopyOutResponse told the number of columns; before any push. */ readonly start: (columns: number) => void; readonly push: (body: Uint8Array) => readonly Uint8Array[]; readonly end: () => readonly Uint8Array[]; readonly columns: number | null; readonly format: 0 | 1; readonly cells: () => number }
   | { readonly outcome: 'refused'; readonly denial: Denial };

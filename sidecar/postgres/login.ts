@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { Target } from '../../contract/proxy-config.ts';
 import { SallyportError } from '../core/errors.ts';
 import type { SecretSource } from '../core/ports.ts';
-import type { Dialed } from './dial.ts';
+import { asTargetFailure, type Dialed } from './dial.ts';
 import { answerScram, checkServerFinal, type ScramChoice, startScram } from './scram.ts';
 import { sqlstateOf } from './wire/error-response.ts';
 import { passwordMessage, saslInitialResponse, saslResponse, startupMessage } from './wire/frame-writer.ts';
@@ -155,10 +155,7 @@ class Inbox {
       if (length < least || length > most || ++this.#messages > limitMessages || this.#bytes > limitBytes) throw violated(/^[A-Za-z0-9]$/.test(type) ? type : '?');
       return { type, body: await reader.readExactly(length - 4, this.#signal) };
     } catch (error) {
-      if (!(error instanceof SallyportError)) throw error;
-      if (error.code === 'CONNECTION_LOST') throw new SallyportError('TARGET_UNREACHABLE', { reason: 'the target closed the connection during the login' }, { cause: error });
-      if (error.code === 'STARTUP_TIMEOUT') throw new SallyportError('TARGET_UNREACHABLE', { reason: 'the target did not answer in time' }, { cause: error });
-      throw error;
+      throw asTargetFailure(error);
     }
   }
 }

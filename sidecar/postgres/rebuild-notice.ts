@@ -75,8 +75,17 @@ function repeats(message: string, userText: string | null): boolean {
  */
 export function checkParameterStatus(name: string, value: string, detectors: DetectorSet | null): string | null {
   const form = parameterForms.get(name);
-  if (form === undefined || value.length > 1000 || !form.test(value)) return null;
+  if (form === undefined || value.length > 1000 || !form.test(value) || (name === 'TimeZone' && !isTimeZone(value))) return null;
   return detectors?.hits(value) === true ? null : value;
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const onOff = /^(?:on|off)$/;
@@ -87,8 +96,8 @@ const parameterForms: ReadonlyMap<string, RegExp> = new Map([
   ['client_encoding', encoding],
   ['DateStyle', /^(?:ISO|SQL|Postgres|German), (?:MDY|DMY|YMD)$/],
   ['IntervalStyle', /^(?:postgres|postgres_verbose|sql_standard|iso_8601)$/],
-  // IANA names only: a POSIX string (`<123-45-6789>0`) can hold anything. Never three digits together.
-  ['TimeZone', /^(?!.*\d{3})[A-Za-z][A-Za-z0-9_+-]{0,20}(?:\/[A-Za-z][A-Za-z0-9_+-]{0,30}){0,2}$/],
+  // A POSIX string (`<123-45-6789>0`, `ABC12DEF34`) can hold anything: IANA names only.
+  ['TimeZone', /^[A-Za-z][A-Za-z0-9_+-]{0,20}(?:\/[A-Za-z][A-Za-z0-9_+-]{0,30}){0,2}$/],
   ['integer_datetimes', onOff],
   ['standard_conforming_strings', onOff],
   ['in_hot_standby', onOff],

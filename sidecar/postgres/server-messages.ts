@@ -321,7 +321,7 @@ function readyForQuery(context: RelayContext, frame: FrameReader): void {
   const before = context.status;
   context.status = status;
   if (status === 'I') context.portals.clear((portal) => !portal.hold);
-  if (before === 'E' && status === 'I') context.inspector.rolledBack();
+  if (status === 'I') context.inspector.transactionOver(before === 'E');
   if (reply.kind === 'query') {
     context.statements.confirm('', null);
     context.portals.confirm('', null);

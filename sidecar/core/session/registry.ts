@@ -83,7 +83,13 @@ export class SessionRegistry {
   tick(): void {
     const now = this.#deps.clock.now();
     const monotonic = this.#deps.clock.monotonicMs();
-    for (const session of this.#sessions.values()) endIfOver(session, now, monotonic);
+    const config = this.#deps.config.current()?.config;
+    for (const session of this.#sessions.values()) {
+      endIfOver(session, now, monotonic);
+      // A window of a policy opens or closes: what is permitted or denied changes without a change of the config.
+      const again = session.permit.reauthorizeAtMs;
+      if (config && !session.ended && again !== null && again !== undefined && now >= again) this.#reauthorize(session, config);
+    }
   }
 
   /** Runs the pure decision again for every live session: one that is no longer allowed ends, others get their new permit. */

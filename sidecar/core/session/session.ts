@@ -4,7 +4,7 @@ import { type Identity, subjectKey } from '../identity/identity.ts';
 import { grantServes } from '../policy/grant-serves.ts';
 import type { CommandFacts, Decision, Grant } from '../policy/decision.ts';
 import type { Permit } from '../policy/permit.ts';
-import { reviewCommand } from '../policy/review-command.ts';
+import { type ApprovedRule, reviewCommand } from '../policy/review-command.ts';
 
 /** Why a session ends, for the record, and what the user is told. */
 export interface SessionEnd {
@@ -79,9 +79,15 @@ export class Session {
   decide(facts: CommandFacts, nowMs: number, grants: readonly Grant[]): Decision {
     const known = this.#decisions.get(facts);
     if (known !== undefined) return known;
-    const decision = reviewCommand(facts, this.#permit, { nowMs, grants: [...grants, ...this.ownGrants].filter((grant) => grantServes(grant, this.identity, this.id)), sessionId: this.id });
+    const decision = this.decideApproved(facts, nowMs, grants, []);
     this.#decisions.set(facts, decision);
     return decision;
+  }
+
+  /** The decision once approvers of this very statement have said yes to these rules; not kept. */
+  decideApproved(facts: CommandFacts, nowMs: number, grants: readonly Grant[], approved: readonly ApprovedRule[]): Decision {
+    const serving = [...grants, ...this.ownGrants].filter((grant) => grantServes(grant, this.identity, this.id));
+    return reviewCommand(facts, this.#permit, { nowMs, grants: serving, sessionId: this.id, approved });
   }
 
   /** The protocol takes over; a session that was ended before is ended now. */

@@ -1,6 +1,7 @@
 import type { ApprovalRecord } from '../../../contract/audit.ts';
 import { type Denial, deny } from '../../core/errors.ts';
 import type { Decision } from '../../core/policy/decision.ts';
+import type { ApprovedRule } from '../../core/policy/review-command.ts';
 import type { PendingApproval } from '../../core/ports.ts';
 import { type HoldNotice, ruleDetail, waitForApproval } from '../../core/session/approval-hold.ts';
 import type { StatementFacts } from '../../core/sql/statement-facts.ts';
@@ -8,7 +9,7 @@ import type { BoundParameter } from '../wire/bind.ts';
 import { encodeNotice } from '../wire/error-response.ts';
 import type { RelayContext } from './context.ts';
 import { attemptOf, type Origin } from './intents.ts';
-import { judge } from './judge.ts';
+import { judgeApproved } from './judge.ts';
 
 export type HeldOutcome =
   | { readonly outcome: 'approved'; readonly approvals: readonly ApprovalRecord[]; readonly decision: Decision }
@@ -29,56 +30,60 @@ export interface HeldStatement {
 /**
  * Holds a statement, unforwarded, until it is decided; the client is told at once and every 30 s.
  *
- * Approved means: the policy of now still asks for this approval (or allows), the decision was used once, and the caller records the intent next.
+ * Every approval rule that matches must be satisfied, the strictest first (ADR 0011). Approved means: the policies of now were asked again after each answer,
+ * each approval was used once, and the caller records the intent next.
  */
 export async function holdStatement(context: RelayContext, held: HeldStatement): Promise<HeldOutcome> {
   const cancel = new AbortController();
   context.held = { cancel: (denial) => cancel.abort(denial) };
   if (context.ended) cancel.abort(context.ended.denial);
   try {
-    const { session } = context;
-    const outcome = await waitForApproval(
-      {
-        sessionId: session.id, identity: session.identity, target: session.permit.target.name, namespace: session.permit.namespace, database: session.permit.database,
-        by: held.decision.by, approval: held.decision.approval, digestKey: context.digestKey,
-        statement: {
-          view: {
-            text: held.shownText, parameters: held.origin.parameters.map((parameter) => parameter.value ?? parameter.hmac ?? 'NULL'), kind: held.facts.kind, objects: held.facts.objects,
-            searchPath: context.inspector.searchPathText(), inTransaction: held.inTransaction,
-          },
-          exact: { text: held.exactText, parameters: held.exactParameters },
-        },
-      },
-      { approver: context.approver, announce: (notice) => announce(context, notice), cancelled: cancel.signal, onPending: (pending) => recordHeld(context, held, pending) },
-    );
-    if (outcome.outcome === 'denied') {
-      await recordEnded(context, held, outcome.denial, outcome.request);
-      return { outcome: 'refused', denial: outcome.denial };
+    const approved: ApprovedRule[] = [];
+    const approvals: ApprovalRecord[] = [];
+    let { decision } = held;
+    for (;;) {
+      const outcome = await askOnce(context, { ...held, decision }, cancel.signal);
+      if (outcome.outcome === 'denied') return await refused(context, held, outcome.denial, outcome.request);
+      approved.push(decision.by);
+      approvals.push(...outcome.approvals);
+      const again = judgeApproved(context, held.facts, approved);
+      if (again.outcome === 'refuse') return await refused(context, held, again.denial, outcome.request);
+      if (!(await outcome.use())) return await refused(context, held, deny('APPROVAL_WITHDRAWN', { detail: `request ${outcome.request} was used before` }), outcome.request);
+      if (context.ended) return await refused(context, held, context.ended.denial, outcome.request);
+      if (again.outcome === 'forward') return { outcome: 'approved', approvals, decision: again.decision };
+      decision = again.decision;
     }
-    if (outcome.grant?.scope === 'Session') session.ownGrants.push(outcome.grant);
-    if (outcome.grant) session.forgetDecisions();
-    return await useApproval(context, held, outcome);
   } finally {
     context.held = null;
   }
 }
 
-/** The policy may have changed while the statement waited: it is decided again, and a single-use approval is used before anything is forwarded. */
-async function useApproval(context: RelayContext, held: HeldStatement, approved: { readonly request: string; readonly approvals: readonly ApprovalRecord[]; readonly use: () => Promise<boolean> }): Promise<HeldOutcome> {
-  const again = judge(context, held.facts);
-  if (again.outcome === 'refuse') return refused(context, held, again.denial, approved.request);
-  if (again.outcome === 'hold' && !sameRule(again.decision, held.decision)) return refused(context, held, deny('APPROVAL_SUPERSEDED', { detail: ruleDetail(again.decision.by) }), approved.request);
-  if (!(await approved.use())) return refused(context, held, deny('APPROVAL_WITHDRAWN', { detail: `request ${approved.request} was used before` }), approved.request);
-  return { outcome: 'approved', approvals: approved.approvals, decision: again.decision };
+async function askOnce(context: RelayContext, held: HeldStatement, cancelled: AbortSignal): Promise<Awaited<ReturnType<typeof waitForApproval>>> {
+  const { session } = context;
+  const outcome = await waitForApproval(
+    {
+      sessionId: session.id, identity: session.identity, target: session.permit.target.name, namespace: session.permit.namespace, database: session.permit.database,
+      by: held.decision.by, approval: held.decision.approval, digestKey: context.digestKey,
+      statement: {
+        view: {
+          text: held.shownText, parameters: held.origin.parameters.map((parameter) => parameter.value ?? parameter.hmac ?? 'NULL'), kind: held.facts.kind, objects: held.facts.objects,
+          searchPath: context.inspector.searchPathText(), inTransaction: held.inTransaction,
+        },
+        exact: { text: held.exactText, parameters: held.exactParameters },
+      },
+    },
+    { approver: context.approver, announce: (notice) => announce(context, notice), cancelled, onPending: (pending) => recordHeld(context, held, pending) },
+  );
+  if (outcome.outcome === 'approved' && outcome.grant) {
+    if (outcome.grant.scope === 'Session') session.ownGrants.push(outcome.grant);
+    session.forgetDecisions();
+  }
+  return outcome;
 }
 
-async function refused(context: RelayContext, held: HeldStatement, denial: Denial, request: string): Promise<HeldOutcome> {
+async function refused(context: RelayContext, held: HeldStatement, denial: Denial, request: string | null): Promise<HeldOutcome> {
   await recordEnded(context, held, denial, request);
   return { outcome: 'refused', denial };
-}
-
-function sameRule(one: HeldStatement['decision'], other: HeldStatement['decision']): boolean {
-  return one.by.policyUid === other.by.policyUid && one.by.policyGeneration === other.by.policyGeneration && one.by.rule === other.by.rule;
 }
 
 function recordHeld(context: RelayContext, held: HeldStatement, pending: PendingApproval): Promise<void> {

@@ -1,5 +1,6 @@
 import { type Denial, deny } from '../../core/errors.ts';
 import type { Decision } from '../../core/policy/decision.ts';
+import type { ApprovedRule } from '../../core/policy/review-command.ts';
 import { ruleDetail } from '../../core/session/approval-hold.ts';
 import type { StatementFacts } from '../../core/sql/statement-facts.ts';
 import type { RelayContext } from './context.ts';
@@ -17,8 +18,19 @@ export function judge(context: RelayContext, facts: StatementFacts): Verdict {
   if (facts.refusal) return { outcome: 'refuse', decision: null, denial: facts.refusal };
   if (context.inspector.masked && facts.masking.outcome === 'refused') return { outcome: 'refuse', decision: null, denial: facts.masking.denial };
   const { session } = context;
-  const grants = context.approver.grants(session.subject, session.permit.target.name);
-  const decision = session.decide(commandFacts(facts, session.permit.database), context.clock.now(), grants);
+  const command = commandFacts(facts, session.permit.database);
+  return verdictOf(session.decide(command, context.clock.now(), context.approver.grants(session.subject, session.permit.target.name)));
+}
+
+/** The same for a statement that approvers have said yes to under `approved` rules: never cached. */
+export function judgeApproved(context: RelayContext, facts: StatementFacts, approved: readonly ApprovedRule[]): Verdict {
+  const { session } = context;
+  const unapproved = judge(context, facts);
+  if (unapproved.outcome !== 'hold') return unapproved;
+  return verdictOf(session.decideApproved(commandFacts(facts, session.permit.database), context.clock.now(), context.approver.grants(session.subject, session.permit.target.name), approved));
+}
+
+function verdictOf(decision: Decision): Verdict {
   switch (decision.effect) {
     case 'Allow':
       return { outcome: 'forward', decision };
@@ -52,8 +64,11 @@ function combine(outer: StatementFacts, inner: StatementFacts): StatementFacts {
   combined.set(outer, known);
   const before = known.get(inner);
   if (before) return before;
+  // EXPLAIN EXECUTE shows a plan and CREATE TABLE AS EXECUTE writes the rows elsewhere: neither may carry a masked value on.
+  const carriesOn = (outer.kind === 'Explain' || outer.kind === 'Create') && inner.masking.outcome !== 'clear';
+  const refusal = outer.refusal ?? inner.refusal ?? (carriesOn ? deny('MASKING_UNPROVEN', { message: 'a prepared statement with masked columns may only be executed as it is' }) : null);
   const merged: StatementFacts = {
-    ...outer, kind: inner.kind, pairs: inner.pairs, objects: inner.objects, calls: [...outer.calls, ...inner.calls], masking: inner.masking, returnsRows: inner.returnsRows, copy: null, refusal: outer.refusal ?? inner.refusal,
+    ...outer, kind: outer.kind === 'Explain' || outer.kind === 'Create' ? outer.kind : inner.kind, pairs: [...outer.pairs, ...inner.pairs], objects: [...outer.objects, ...inner.objects], calls: [...outer.calls, ...inner.calls], masking: inner.masking, returnsRows: inner.returnsRows, copy: null, refusal,
   };
   known.set(inner, merged);
   return merged;

@@ -67,7 +67,8 @@ type Found = { -readonly [K in keyof Survey]: Survey[K] extends ReadonlySet<infe
 function collect(node: Node, key: string, found: Found, newNames: ReadonlySet<unknown>): void {
   const relname = textOf(node['relname']);
   if (relname !== null) found.relations.push({ schema: textOf(node['schemaname']), name: relname, exists: !newNames.has(node) });
-  if (Array.isArray(node['funcname'])) {
+  // CREATE FUNCTION and CREATE TRIGGER name a function without calling it; they are judged by name.
+  if (Array.isArray(node['funcname']) && !key.startsWith('Create')) {
     found.calls.push({ names: namesOf(node['funcname']) ?? [], args: listOf(node['args']), node });
   }
   if (Array.isArray(node['fields'])) {

@@ -1,0 +1,341 @@
+import { createHash, createHmac } from 'node:crypto';
+import type { ParameterRecord } from '../../contract/audit.ts';
+import type { MaskingRule } from '../../contract/proxy-config.ts';
+import { planRow } from '../core/masking/cross-check.ts';
+import { compileDetectors, type DetectorSet } from '../core/masking/detectors.ts';
+import { hmacToken } from '../core/masking/mask-key.ts';
+import type { FieldDescription, MaskKey } from '../core/masking/masker.ts';
+import { compileColumnMask } from '../core/masking/styles.ts';
+import type { SqlParser } from '../core/ports.ts';
+import type { Session } from '../core/session/session.ts';
+import type { CatalogSnapshot, NameScope } from '../core/sql/catalog-snapshot.ts';
+import type { InspectionCache, InspectionKey } from '../core/sql/inspection-cache.ts';
+import { inspectQuery } from '../core/sql/inspect-query.ts';
+import { judgeMasking } from '../core/sql/lineage.ts';
+import { closeMaskRules, type MaskClosure } from '../core/sql/mask-closure.ts';
+import type { InspectedQuery, MaskJudgement, OutputMask, StatementFacts } from '../core/sql/statement-facts.ts';
+import type { CopyMaskPlan, SessionInspector } from './inspector.ts';
+import { createCopyMask } from './mask-copy.ts';
+import { compileRowMask } from './mask-rows.ts';
+import { checkColumnName, checkParameterStatus, rebuildNotice } from './rebuild-notice.ts';
+import { plainRowPlan, type RowPlan } from './relay/row-plan.ts';
+import { showParameter } from './show-parameter.ts';
+import type { BoundParameter } from './wire/bind.ts';
+
+/** The catalog of the session's database. */
+export interface CatalogView {
+  /** Fresh enough, or a promise of it. Throws (or rejects with) CATALOG_UNAVAILABLE. */
+  current(): CatalogSnapshot | Promise<CatalogSnapshot>;
+  /** DDL ran: the next reading waits for a new snapshot. */
+  invalidate(): void;
+  release(): void;
+}
+
+export interface InspectorDeps {
+  readonly session: Session;
+  readonly parser: SqlParser;
+  readonly cache: InspectionCache;
+  readonly catalog: CatalogView;
+  readonly maskKey: MaskKey;
+  readonly digestKey: Uint8Array;
+}
+
+/** What is derived from one catalog snapshot and one permit; made anew when either changes. */
+interface Basis {
+  readonly snapshot: CatalogSnapshot;
+  readonly permitVersion: number;
+  readonly rules: readonly MaskingRule[];
+  readonly rulesKey: string;
+  readonly detectors: DetectorSet | null;
+  readonly closure: MaskClosure;
+}
+
+/** Literals and parameters in records and requests are searched for these whatever the policy masks. */
+const recordRules: readonly MaskingRule[] = [{ columns: null, detectors: ['us-ssn', 'payment-card', 'us-itin', 'iban', 'secret'], style: 'Redact', keepFirst: 0, keepLast: 0, predicates: 'Deny' }];
+
+/**
+ * Opens the inspector of one session: reads the catalog, compiles the masking rules of the permit.
+ *
+ * @throws SallyportError CATALOG_UNAVAILABLE: without a catalog there is no session.
+ */
+export async function openSessionInspector(deps: InspectorDeps): Promise<SessionInspector> {
+  const inspector = new Inspector(deps, await deps.catalog.current());
+  return inspector;
+}
+
+class Inspector implements SessionInspector {
+  readonly #deps: InspectorDeps;
+  readonly #recordDetectors: DetectorSet;
+  readonly #temporary = new Set<string>();
+  #createdInTransaction = new Set<string>();
+  #basis: Basis;
+  #searchPath: readonly string[] | null = null;
+  #pathKnown = false;
+  #pathChangedInTransaction = false;
+  #key = '';
+
+  constructor(deps: InspectorDeps, snapshot: CatalogSnapshot) {
+    this.#deps = deps;
+    this.#basis = this.#makeBasis(snapshot);
+    this.#recordDetectors = compileDetectors(recordRules) as DetectorSet;
+  }
+
+  get masked(): boolean {
+    return this.#refreshed().rules.length > 0;
+  }
+
+  key(): string {
+    this.#refreshed();
+    return this.#key;
+  }
+
+  inspect(text: string): InspectedQuery | Promise<InspectedQuery> {
+    const snapshot = this.#deps.catalog.current();
+    if (snapshot instanceof Promise) return snapshot.then((fresh) => this.#inspectWith(fresh, text));
+    return this.#inspectWith(snapshot, text);
+  }
+
+  searchPathUnknown(): boolean {
+    return !this.#pathKnown;
+  }
+
+  setSearchPath(schemas: readonly string[] | null): void {
+    this.#pathKnown = schemas !== null;
+    this.#searchPath = schemas;
+    this.#rekey();
+  }
+
+  ran(facts: StatementFacts, completed: boolean): void {
+    const { effect } = facts;
+    if (facts.calls.length > 0 || facts.kind === 'Do' || facts.kind === 'Call') this.#forgetPath();
+    switch (effect?.kind) {
+      case 'set':
+      case 'reset':
+        if (effect.name === null || effect.name === 'search_path' || effect.name === 'role' || effect.name === 'session_authorization') this.#forgetPath();
+        break;
+      case 'discard':
+        this.#forgetPath();
+        if (effect.what === 'ALL' || effect.what === 'TEMP') this.#temporary.clear();
+        break;
+      case 'create-temp':
+        this.#temporary.add(effect.name);
+        this.#forgetPath();
+        this.#deps.catalog.invalidate();
+        break;
+      case 'ddl':
+        for (const pair of facts.pairs) if (completed && pair.class === 'Create' && pair.object && pair.object !== '*') this.#createdInTransaction.add(pair.object.name);
+        this.#forgetPath();
+        this.#deps.catalog.invalidate();
+        break;
+      case 'transaction':
+        if (effect.what === 'commit' || effect.what === 'rollback' || effect.what === 'rollback-to') this.#transactionEnded(effect.what !== 'commit');
+        break;
+      default:
+        break;
+    }
+    this.#rekey();
+  }
+
+  transactionOver(failed: boolean): void {
+    if (this.#createdInTransaction.size === 0 && !this.#pathChangedInTransaction) return;
+    this.#transactionEnded(failed);
+    this.#rekey();
+  }
+
+  planRow(fields: readonly FieldDescription[], judgement: MaskJudgement): { readonly outcome: 'planned'; readonly plan: RowPlan } | Extract<ReturnType<typeof planRow>, { outcome: 'refused' }> {
+    const basis = this.#refreshed();
+    if (basis.rules.length === 0) return { outcome: 'planned', plan: plainRowPlan(fields) };
+    const planned = planRow(fields, judgement, basis.closure, basis.rules);
+    if (planned.outcome === 'refused') return planned;
+    return { outcome: 'planned', plan: this.#maskedPlan(fields, planned.columns, basis) };
+  }
+
+  showParameters(parameters: readonly BoundParameter[], types: readonly number[], masked: readonly number[]): readonly ParameterRecord[] {
+    const basis = this.#refreshed();
+    return parameters.map((parameter, index) => showParameter(parameter, index + 1, types[index] ?? 0, {
+      hidden: masked.includes(index + 1), hits: (text) => this.#recordDetectors.hits(text) || basis.detectors?.hits(text) === true, token: (value) => hmacToken(this.#deps.maskKey, 'parameter', value),
+    }));
+  }
+
+  textHmac(text: string): string {
+    return `hmac-sha256:${createHmac('sha256', this.#deps.digestKey).update('sallyport/text/v1\0').update(text).digest('hex')}`;
+  }
+
+  searchPathText(): string {
+    return this.#searchPath?.join(', ') ?? 'unknown';
+  }
+
+  rebuild(fields: ReadonlyMap<string, string>, userText: string | null): ReadonlyMap<string, string> {
+    const basis = this.#refreshed();
+    return rebuildNotice(fields, { masked: basis.rules.length > 0, userText, detectors: basis.detectors, catalogNames: (name) => basis.snapshot.relationsByName.has(name) || basis.snapshot.schemas.has(name) });
+  }
+
+  parameterStatus(name: string, value: string): string | null {
+    const basis = this.#refreshed();
+    return basis.rules.length === 0 ? value : checkParameterStatus(name, value, basis.detectors);
+  }
+
+  columnNames(fields: readonly FieldDescription[]): readonly string[] | null {
+    const { detectors } = this.#refreshed();
+    if (!detectors) return null;
+    const names = fields.map((field, index) => checkColumnName(field.name, index + 1, detectors));
+    return names.every((name, index) => name === fields[index]?.name) ? null : names;
+  }
+
+  copyMask(facts: StatementFacts): CopyMaskPlan {
+    const basis = this.#refreshed();
+    const { copy, masking } = facts;
+    if (basis.rules.length === 0 || !copy) return { outcome: 'plain' };
+    if (masking.outcome === 'refused') return masking;
+    const columns = masking.outcome === 'columns' ? masking.columns : null;
+    const fields = copy.relation ? copyFields(copy.relation, copy.columns, basis.snapshot, copy.format === 'binary' ? 1 : 0) : null;
+    const count = columns?.length ?? fields?.length ?? null;
+    if (count === null && basis.detectors === null) return { outcome: 'plain' };
+    const format = copy.format === 'binary' ? 1 : 0;
+    return lazyCopyMask(format, count, (found) => {
+      const plan = Array.from({ length: found }, (_unused, index) => this.#columnMask(fields?.[index] ?? unknownField(format), columns?.[index] ?? null, basis));
+      return createCopyMask(copy, plan, basis.detectors, fields, { typeBase: basis.snapshot.typeBase });
+    });
+  }
+
+  close(): void {
+    this.#deps.catalog.release();
+  }
+
+  #inspectWith(snapshot: CatalogSnapshot, text: string): InspectedQuery | Promise<InspectedQuery> {
+    if (snapshot !== this.#basis.snapshot) this.#basis = this.#makeBasis(snapshot);
+    const known = this.#deps.cache.get(this.#cacheKey(text));
+    if (known) return known;
+    const parsed = this.#deps.parser.parse(text);
+    if (parsed instanceof Promise) return parsed.then((done) => this.#inspectParsed(text, done));
+    return this.#inspectParsed(text, parsed);
+  }
+
+  #inspectParsed(text: string, parsed: Awaited<ReturnType<SqlParser['parse']>>): InspectedQuery {
+    const basis = this.#refreshed();
+    const { parser, cache } = this.#deps;
+    const scope: NameScope = { catalog: basis.snapshot, searchPath: this.#searchPath, temporaryRelations: this.#temporary, createdInTransaction: this.#createdInTransaction, database: this.#deps.session.permit.database };
+    const inspected = inspectQuery(text, parsed, scope, {
+      parser,
+      detect: (literal) => this.#recordDetectors.hits(literal) || basis.detectors?.hits(literal) === true,
+      masking: basis.rules.length === 0 ? null : {
+        judge: (statement, names) => judgeMasking(statement, names, basis.closure, basis.rules, maskParse(parser)),
+        touchesMasked: (schema, name) => touches(basis, schema, name),
+      },
+    });
+    cache.set(this.#cacheKey(text), inspected);
+    return inspected;
+  }
+
+  #cacheKey(text: string): InspectionKey {
+    const { snapshot, rulesKey } = this.#refreshed();
+    return {
+      text, catalogEpoch: snapshot.epoch, database: this.#deps.session.permit.database, searchPath: this.#searchPath, temporaryRelations: this.#temporary, createdInTransaction: this.#createdInTransaction,
+      maskingDigest: `${this.#deps.session.permit.target.uid} ${rulesKey}`,
+    };
+  }
+
+  /** The permit may have been replaced since: rules, closure and detectors follow. */
+  #refreshed(): Basis {
+    if (this.#basis.permitVersion !== this.#deps.session.permitVersion) this.#basis = this.#makeBasis(this.#basis.snapshot);
+    return this.#basis;
+  }
+
+  #makeBasis(snapshot: CatalogSnapshot): Basis {
+    const { session, maskKey, parser } = this.#deps;
+    const rules = session.permit.masking;
+    const basis: Basis = {
+      snapshot, permitVersion: session.permitVersion, rules, rulesKey: rules.length === 0 ? '' : createHash('sha256').update(JSON.stringify(rules)).digest('base64'), detectors: compileDetectors(rules, maskKey), closure: closeMaskRules(snapshot, rules, maskParse(parser)),
+    };
+    this.#basis = basis;
+    this.#rekey();
+    return basis;
+  }
+
+  #rekey(): void {
+    const { snapshot, rulesKey } = this.#basis;
+    this.#key = `${snapshot.epoch}|${this.#searchPath?.join(',') ?? '?'}|${[...this.#temporary].join(',')}|${[...this.#createdInTransaction].join(',')}|${rulesKey}`;
+  }
+
+  #forgetPath(): void {
+    this.#pathKnown = false;
+    this.#pathChangedInTransaction = true;
+  }
+
+  #transactionEnded(rolledBack: boolean): void {
+    if (rolledBack && this.#pathChangedInTransaction) this.#pathKnown = false;
+    this.#pathChangedInTransaction = false;
+    if (this.#createdInTransaction.size > 0) {
+      this.#createdInTransaction = new Set();
+      this.#deps.catalog.invalidate();
+    }
+  }
+
+  #maskedPlan(fields: readonly FieldDescription[], outputs: readonly (OutputMask | null)[], basis: Basis): RowPlan {
+    const columns = fields.map((field, index) => this.#columnMask(field, outputs[index] ?? null, basis));
+    const mask = compileRowMask(columns, basis.detectors, fields, { typeBase: basis.snapshot.typeBase });
+    return {
+      fields, mask: mask.isActive ? mask : null,
+      recorded: fields.map((field, index) => ({ name: checkColumnName(field.name, index + 1, basis.detectors), typeOid: field.typeOid, style: columns[index]?.style ?? null, format: field.format })),
+      counters: () => [...mask.maskedCells, ...mask.detectorHits],
+      maskedCells: (before) => ({
+        columns: fields.flatMap((field, index) => {
+          const cells = (mask.maskedCells[index] ?? 0) - (before[index] ?? 0);
+          return cells > 0 ? [{ name: field.name, style: columns[index]?.style ?? 'Redact', cells }] : [];
+        }),
+        detectorHits: mask.detectorHits.reduce((sum, hits, index) => sum + hits - (before[fields.length + index] ?? 0), 0),
+      }),
+    };
+  }
+
+  #columnMask(field: FieldDescription, output: OutputMask | null, basis: Basis): ReturnType<typeof compileColumnMask> | null {
+    const rule = output ? basis.rules[output.rule] : undefined;
+    if (!output || !rule) return null;
+    return compileColumnMask(field, { rule, ruleIndex: output.rule, bare: output.bare }, this.#deps.maskKey, basis.snapshot.typeBase);
+  }
+}
+
+function maskParse(parser: SqlParser): { readonly parseSql: (text: string) => unknown; readonly parsePlPgSql: (text: string) => unknown } {
+  return {
+    // Bodies and view definitions over the inline limit are answered by a promise: too long to be followed here, so they count as unreadable.
+    parseSql: (text) => {
+      const parsed = parser.parse(text);
+      return parsed instanceof Promise || parsed.outcome !== 'parsed' ? null : parsed.tree;
+    },
+    parsePlPgSql: (text) => parser.parsePlPgSql(text),
+  };
+}
+
+function touches(basis: Basis, schema: string, name: string): boolean {
+  return (basis.snapshot.relationsByName.get(name) ?? []).some((oid) => basis.snapshot.relations.get(oid)?.schema === schema && basis.closure.isTouched(oid));
+}
+
+function copyFields(relation: { readonly schema: string; readonly name: string }, listed: readonly string[] | null, snapshot: CatalogSnapshot, format: 0 | 1): readonly FieldDescription[] | null {
+  const oid = (snapshot.relationsByName.get(relation.name) ?? []).find((candidate) => snapshot.relations.get(candidate)?.schema === relation.schema);
+  const known = oid === undefined ? undefined : snapshot.relations.get(oid);
+  if (!known || oid === undefined) return null;
+  const columns = listed ? listed.map((name) => known.columns.find((column) => column.name === name)) : known.columns;
+  const fields: FieldDescription[] = [];
+  for (const column of columns) {
+    if (!column) return null;
+    fields.push({ name: column.name, tableOid: oid, attnum: column.attnum, typeOid: column.typeOid, typeModifier: column.typeModifier, format });
+  }
+  return fields;
+}
+
+function unknownField(format: 0 | 1): FieldDescription {
+  return { name: '', tableOid: 0, attnum: 0, typeOid: 0, typeModifier: -1, format };
+}
+
+/** The number of columns of COPY (query) is known only when its rows start: CopyOutResponse tells it. */
+function lazyCopyMask(format: 0 | 1, columns: number | null, make: (columns: number) => ReturnType<typeof createCopyMask>): CopyMaskPlan {
+  let mask: ReturnType<typeof createCopyMask> | null = null;
+  return {
+    outcome: 'masked', format, columns,
+    start: (found) => { mask = make(found); },
+    push: (body) => mask?.push(body) ?? [],
+    end: () => mask?.end() ?? [],
+    cells: () => mask?.cells.reduce((sum, count) => sum + count, 0) ?? 0,
+  };
+}
+

@@ -1,0 +1,80 @@
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { Approver, Clock, ConfigSource, Logger, SecretSource, SqlParser } from './core/ports.ts';
+import type { RecorderFactory } from '../contract/audit.ts';
+import type { Metrics } from '../runtime/metrics.ts';
+import type { IssuerKeys } from './adapters/jwks.ts';
+import { deny } from './core/errors.ts';
+import { createMaskKey } from './core/masking/mask-key.ts';
+import { ulid } from './core/recording/ulid.ts';
+import { SessionRegistry } from './core/session/registry.ts';
+import { createInspectionCache } from './core/sql/inspection-cache.ts';
+import { CancelKeys } from './postgres/cancel-keys.ts';
+import { Catalogs } from './postgres/catalogs.ts';
+import { type PostgresDeps, serveConnection } from './postgres/connection.ts';
+import type { Admission } from './postgres/listener.ts';
+import { openSessionInspector } from './postgres/session-inspector.ts';
+import { type RunningProxy, runProxy } from './run-proxy.ts';
+
+/** The adapters that a cluster or a directory brings, and the settings of the installation. */
+export interface ProxyAdapters {
+  readonly config: ConfigSource;
+  readonly approver: Approver;
+  readonly keys: IssuerKeys;
+  readonly secrets: SecretSource;
+  readonly recorders: RecorderFactory;
+  readonly parser: SqlParser;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly tls: PostgresDeps['tls'];
+  readonly allowPlaintextLoopback: boolean;
+  readonly bindHost: string;
+  /** 32 bytes each. */
+  readonly digestKey: Uint8Array;
+  readonly maskingKey: Uint8Array;
+  readonly namespace: string;
+  readonly maxSessions: number;
+}
+
+export interface StartedProxy extends RunningProxy {
+  readonly registry: SessionRegistry;
+}
+
+/** Wires the core to its adapters and starts the listeners. The one place where a session's parts are put together, for both modes. */
+export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy> {
+  const { config, approver, keys, secrets, recorders, parser, clock, log } = adapters;
+  const registry = new SessionRegistry({ config, approver, clock, log, maxSessions: adapters.maxSessions });
+  const catalogs = new Catalogs({ secrets, clock });
+  const cache = createInspectionCache();
+  const maskKey = createMaskKey(adapters.maskingKey, { namespace: adapters.namespace, epoch: 1 });
+  const metrics = declareMetrics(adapters.metrics, registry);
+  recorders.onFailure((code) => {
+    for (const session of registry.list()) session.end({ reason: 'RecorderFailed', denial: deny(code) });
+  });
+  const deps: PostgresDeps = {
+    config, keys, registry, approver, clock, log, secrets, recorders, newSessionId: () => ulid(clock.now(), randomBytes(10)), digestKey: adapters.digestKey, tls: adapters.tls, allowPlaintextLoopback: adapters.allowPlaintextLoopback,
+    cancelKeys: new CancelKeys(clock), count: (outcome) => metrics.connection({ protocol: 'postgres', outcome }),
+    openInspector: (session) => openSessionInspector({ session, parser, cache, catalog: catalogs.open(session.permit), maskKey, digestKey: adapters.digestKey }),
+  };
+  const prepareKeys = (): void => void keys.prepare(config.current()?.config.identityProviders ?? []);
+  config.subscribe(prepareKeys);
+  prepareKeys();
+  const running = await runProxy({
+    config, registry, bindHost: adapters.bindHost, log,
+    metrics: { connection: (outcome) => metrics.accepted({ outcome }) },
+    serve: (socket: Socket, admission: Admission, target: string) => serveConnection(socket, admission, target, deps),
+  });
+  return { ...running, registry };
+}
+
+function declareMetrics(metrics: Metrics, registry: SessionRegistry): {
+  readonly connection: (labels: { readonly protocol: 'postgres'; readonly outcome: 'opened' | 'denied' | 'failed' | 'cancel' | 'closed' }) => void;
+  readonly accepted: (labels: { readonly outcome: 'accepted' | 'refused_process' | 'refused_address' }) => void;
+} {
+  metrics.gauge({ name: 'sallyport_sessions', help: 'Sessions that are open now.', labels: {} }, () => registry.size);
+  return {
+    connection: metrics.counter({ name: 'sallyport_sessions_total', help: 'Connections by what became of them.', labels: { protocol: ['postgres'], outcome: ['opened', 'denied', 'failed', 'cancel', 'closed'] } }),
+    accepted: metrics.counter({ name: 'sallyport_connections_total', help: 'Accepted connections and those refused at accept.', labels: { outcome: ['accepted', 'refused_process', 'refused_address'] } }),
+  };
+}
