@@ -2,7 +2,7 @@ import { type Denial, deny } from '../../errors.ts';
 import type { CatalogFunction, CatalogRelation } from '../catalog-snapshot.ts';
 import { type Environment, isSystemSchema, resolveRelation } from './environment.ts';
 import { functionProblem, triggerProblem } from './functions.ts';
-import { isRefusedFunction, isRefusedRelation, isRefusedSetting, isSequenceFunction } from './refused-names.ts';
+import { isRefusedFunction, isRefusedRelation, isRefusedSetting, isSequenceFunction, showsAllSequences } from './refused-names.ts';
 import type { NamedCall, NamedRelation, Survey } from './survey.ts';
 import { bodyOf, constantText, listOf, type Node, namesOf, objectOf } from './tree.ts';
 
@@ -45,6 +45,7 @@ function relationBarrier(named: NamedRelation, survey: Survey, env: Environment)
   for (const relation of relations) {
     if (isSystemSchema(relation.schema) || relation.schema === 'pg_toast') {
       if (isRefusedRelation(relation.name)) return unproven(`"${relation.name}" holds samples or state of other statements`);
+      if (showsAllSequences(relation.name) && !hasPlainSequencesOnly(env)) return unproven(`"${relation.name}" shows sequences that no unmasked column owns`);
     } else if (relation.kind === 'S' && !isPlainSequence(relation, env)) {
       return unproven(`sequence "${relation.name}" is not owned by an unmasked column`);
     }
@@ -56,6 +57,11 @@ function relationBarrier(named: NamedRelation, survey: Survey, env: Environment)
 
 function isPlainSequence(sequence: CatalogRelation, env: Environment): boolean {
   return sequence.ownedBy !== null && env.closure.maskOf(sequence.ownedBy.relation, sequence.ownedBy.attnum) === null;
+}
+
+/** pg_dump reads all sequences in one query: allowed where none of them may hold a masked value. */
+function hasPlainSequencesOnly(env: Environment): boolean {
+  return [...env.catalog.relations.values()].every((relation) => relation.kind !== 'S' || isPlainSequence(relation, env));
 }
 
 function callBarrier(call: NamedCall, env: Environment, settings: ReadonlySet<Node>): Denial | null {
@@ -75,6 +81,7 @@ function callBarrier(call: NamedCall, env: Environment, settings: ReadonlySet<No
 
 function systemCallBarrier(name: string, call: NamedCall, env: Environment, settings: ReadonlySet<Node>): Denial | null {
   if (isRefusedFunction(name)) return unproven(`function "${name}" can hand out stored values`);
+  if (showsAllSequences(name) && !hasPlainSequencesOnly(env)) return unproven(`"${name}" shows sequences that no unmasked column owns`);
   if (isSequenceFunction(name)) return sequenceBarrier(name, call, env);
   if (name === 'set_config') return settings.has(call.node) ? null : setConfigBarrier(call);
   if (name !== 'current_setting') return null;
@@ -127,7 +134,7 @@ function columnName(value: unknown): string | null {
 
 /** `x.f` and `(x).f` call function f when x has no such column. */
 function attributeBarrier(name: string, survey: Survey, env: Environment): Denial | null {
-  const isRefused = env.catalog.systemFunctions.has(name) && (isRefusedFunction(name) || isSequenceFunction(name) || name === 'set_config' || name === 'current_setting');
+  const isRefused = env.catalog.systemFunctions.has(name) && (isRefusedFunction(name) || isSequenceFunction(name) || showsAllSequences(name) || name === 'set_config' || name === 'current_setting');
   const functions = env.closure.isEmpty ? [] : userFunctions(name, null, env);
   if (!isRefused && functions.length === 0) return null;
   if (relationsOf(survey, env).some((relation) => relation.columns.some((column) => column.name === name))) return null;

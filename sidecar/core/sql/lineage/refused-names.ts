@@ -3,12 +3,12 @@
  * Whole families by their naming rule, so that a newer server's members are covered too.
  */
 const refusedRelations: readonly RegExp[] = [
-  /^pg_statistic/, // samples of column values; pg_statistic_ext goes with them
+  /^pg_statistic$/, /^pg_statistic_.*data$/, // samples of column values; pg_statistic_ext holds definitions and psql reads it
   /^pg_stats/,
   /^pg_stat_(activity|statements|statements_info|replication|wal_receiver|subscription|ssl|gssapi)$/,
   /^pg_stat_monitor/,
   /^pg_largeobject$/,
-  /^pg_(prepared_statements|cursors|locks|sequences)$/,
+  /^pg_(prepared_statements|cursors|locks)$/,
   /^pg_(file_settings|hba_file_rules|ident_file_mappings)$/,
   /^pg_toast_/,
 ];
@@ -21,7 +21,6 @@ const refusedFunctions: readonly RegExp[] = [
   /^pg_logical_/, /^pg_(create|copy|drop|sync)_.*replication_slot/, /^pg_replication_/, /^pg_show_replication_origin_status$/,
   /^pg_stat_get_(activity|backend_|wal_senders|wal_receiver|subscription)/,
   /^pg_(lock_status|cursor|prepared_statement|show_all_file_settings|hba_file_rules|ident_file_mappings)$/,
-  /^pg_(sequence_last_value|get_sequence_data)$/,
   /^pg_notify$/,
   /^binary_upgrade_/,
   /^pg_(backup|start_backup|stop_backup|promote|create_restore_point|switch_wal|rotate_logfile|extension_config_dump)/,
@@ -43,6 +42,11 @@ export function isRefusedFunction(name: string): boolean {
 /** Functions that read or move a sequence, named by their first argument. */
 export function isSequenceFunction(name: string): boolean {
   return name === 'nextval' || name === 'currval' || name === 'setval';
+}
+
+/** System views and functions that show the values of every sequence. */
+export function showsAllSequences(name: string): boolean {
+  return name === 'pg_sequences' || name === 'pg_sequence_last_value' || name === 'pg_get_sequence_data';
 }
 
 /** C libraries of PostgreSQL's own distribution whose functions compute from their arguments only: they read no relation, file or other session. */
