@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { aBackend, aDecision, anIntent, aResult, aRow, aSubject, FakeClock, FakeTimers } from '../../tools/testkit/audit.ts';
+import { aBackend, aDecision, anIntent, aResult, aRow, aSubject, aWholeSession, FakeClock, FakeTimers } from '../../tools/testkit/audit.ts';
 import { exitCode } from '../core/recording/findings.ts';
 import { openDirectory } from './evidence-source.ts';
 import { verifyEvidence, type VerifyReport } from './evidence-verify.ts';
@@ -400,22 +400,6 @@ async function open(changes: Partial<RecorderOptions> = {}): Promise<Recorder> {
   const recorder = await openRecorder({ dataDirectory: data, namespace: 'payments', clock, timers, reserveBytes: 65_536, minFreeBytes: 0, minFreeShare: 0, ...changes });
   clock.nowMs += 1;
   return recorder;
-}
-
-async function aWholeSession(recorder: Recorder, id: string): Promise<void> {
-  const session = recorder.open(id);
-  await session.start(aSubject(id), aBackend());
-  session.recordIntents([anIntent()]);
-  session.describe(1, [{ name: 'id', typeOid: 23, style: null, format: 0 }, { name: 'name', typeOid: 25, style: null, format: 0 }, { name: 'ssn', typeOid: 25, style: 'Partial', format: 0 }]);
-  session.row(1, aRow(['1', null, '***-**-6789']));
-  session.flush();
-  session.recordResult(aResult(1));
-  const { approvals: _approvals, continues: _continues, ...denied } = anIntent({ kind: 'Drop', text: 'DROP TABLE customers', decision: aDecision({ effect: 'Deny', rule: 'no-ddl' }) });
-  await session.recordAttempt({ event: 'statement.denied', intent: denied, code: 'STATEMENT_DENIED', request: null });
-  session.recordIntents([anIntent({ text: 'SELECT 1/0' })]);
-  session.notice(3, 'e', { severity: 'ERROR', sqlstate: '22012', message: 'division by zero' });
-  session.recordResult(aResult(3, { outcome: 'Failed', sqlstate: '22012', rows: 0, commandTag: null, maskedCells: [] }));
-  await session.end('ClientClosed', { rows: 50, bytes: 4120, denied: 1 });
 }
 
 async function twoSessions(prefix: string = '01'): Promise<void> {

@@ -65,6 +65,7 @@ export class LogCheck {
   #origin: string | null = null;
   #expected = 0;
   /** Sessions may have begun where nothing is left to read. */
+  readonly #gapBefore: boolean;
   #gap = false;
   /** The next record may have any number. */
   #jump = false;
@@ -82,7 +83,7 @@ export class LogCheck {
     this.#frame = frame;
     this.#ledger = ledger;
     this.#findings = findings;
-    this.#gap = gapBefore;
+    this.#gapBefore = gapBefore;
     this.#readKeys();
     this.#readNotes();
   }
@@ -106,7 +107,7 @@ export class LogCheck {
     this.#order(record, place);
     if (seq >= this.#expected) this.#advance(seq, leaf ?? digest);
     this.#about(record, place);
-    this.#ledger.feed(record, digest, place, this.#gap);
+    this.#ledger.feed(record, digest, place, this.#gap || this.#gapBefore);
   }
 
   /** The rest of a file after its last LF. */
