@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { strToU8, unzipSync, zipSync } from 'fflate';
 import { openRecorder } from '../../sidecar/adapters/session-recorder.ts';
 import { anIntent, aBackend, aDecision, aResult, aSubject, aWholeSession, FakeClock, FakeTimers } from '../../tools/testkit/audit.ts';
-import { run as audit } from '../commands/audit.ts';
-import { run as evidence } from '../commands/evidence.ts';
+import { run as audit } from '../commands/audit-verify.ts';
+import { run as evidence } from '../commands/evidence-export.ts';
 import { run as replay } from '../commands/replay.ts';
 import { run as sessions } from '../commands/sessions.ts';
 import { csvLine } from './csv.ts';
@@ -43,20 +43,20 @@ afterEach(() => fs.rmSync(data, { recursive: true, force: true }));
 
 describe('an exported pack', () => {
   test('holds the four listings with their rows, and verifies by itself', async () => {
-    expect(await command(evidence, ['export', '--from', '2026-09-21', '--to', '2026-09-22', '--data', data, '--out', out])).toMatchObject({ code: 0, stderr: '' });
+    expect(await command(evidence, ['--from', '2026-09-21', '--to', '2026-09-22', '--data', data, '--out', out])).toMatchObject({ code: 0, stderr: '' });
     const files = unzipSync(fs.readFileSync(out));
     const rows = (name: string): unknown[] => text(files, `02_populations/${name}.jsonl`).split('\n').slice(0, -1).map((line) => JSON.parse(line) as unknown);
     expect(rows('sessions')).toMatchObject([{ session: '01A', user: 'oidc:asmith@bank.example', target: 'orders-db', statements: 2, denied: 1, end_reason: 'ClientClosed' }, { session: '01B' }]);
     expect(rows('statements')).toMatchObject([{ session: '01A', statement: 1, outcome: 'Completed', rows: 50, masked_cells: 50 }, { statement: 3, outcome: 'Failed', sqlstate: '22012' }, { session: '01B', approvers: 'oidc:bjones@bank.example', request: 'areq-1' }]);
     expect(rows('approvals')).toMatchObject([{ event: 'request.created' }, { event: 'request.decided', approver: 'oidc:bjones@bank.example', decision: 'Approve' }]);
     expect(rows('denied_attempts')).toMatchObject([{ event: 'statement.denied', code: 'STATEMENT_DENIED', rule: 'no-ddl' }, { event: 'auth.failed', user: 'mallory', user_verified: false, code: 'TOKEN_EXPIRED' }]);
-    expect(await command(audit, ['verify', out])).toMatchObject({ code: 0 });
+    expect(await command(audit, [out])).toMatchObject({ code: 0 });
   });
 
   test('is the same bytes when it is made again from the same records', async () => {
     await export1();
     const again = join(data, 'again.zip');
-    await command(evidence, ['export', '--from', '2026-09-21', '--to', '2026-09-22', '--data', data, '--out', again]);
+    await command(evidence, ['--from', '2026-09-21', '--to', '2026-09-22', '--data', data, '--out', again]);
     expect(fs.readFileSync(again).equals(fs.readFileSync(out))).toBe(true);
   });
 
@@ -102,7 +102,7 @@ describe('an exported pack', () => {
     const files = unzipSync(fs.readFileSync(out));
     change(files);
     fs.writeFileSync(out, zipSync(files));
-    const result = await command(audit, ['verify', out, '--json']);
+    const result = await command(audit, [out, '--json']);
     expect(result.code).toBe(exit);
     expect(result.stdout).toContain(`"code": "${code}"`);
   });
@@ -110,15 +110,15 @@ describe('an exported pack', () => {
   test('that is damaged or cut is refused as unreadable', async () => {
     await export1();
     fs.truncateSync(out, 1000);
-    expect(await command(audit, ['verify', out])).toMatchObject({ code: 4 });
+    expect(await command(audit, [out])).toMatchObject({ code: 4 });
   });
 
   test('shortens listings by its filters and keeps the records whole', async () => {
-    await command(evidence, ['export', '--from', '2026-09-21', '--to', '2026-09-22', '--data', data, '--out', out, '--target', 'other-db']);
+    await command(evidence, ['--from', '2026-09-21', '--to', '2026-09-22', '--data', data, '--out', out, '--target', 'other-db']);
     const files = unzipSync(fs.readFileSync(out));
     expect(text(files, '02_populations/statements.jsonl')).toBe('');
     expect(Object.keys(files).some((path) => path.endsWith('.ndjson'))).toBe(true);
-    expect(await command(audit, ['verify', out])).toMatchObject({ code: 0 });
+    expect(await command(audit, [out])).toMatchObject({ code: 0 });
   });
 
   test('leaves a record of the export in the data directory, which verifies too', async () => {
@@ -127,11 +127,11 @@ describe('an exported pack', () => {
     const record = fs.readFileSync(join(data, 'log', log, '00000000.ndjson'), 'utf8');
     expect(record).toContain('"event_code":"evidence.exported"');
     expect(record).toContain(hex(fs.readFileSync(out)));
-    expect(await command(audit, ['verify', '--data', data])).toMatchObject({ code: 0 });
+    expect(await command(audit, ['--data', data])).toMatchObject({ code: 0 });
   });
 
   test.each([
-    [['export', '--from', 'yesterday', '--to', '2026-09-22']], [['export', '--from', '2026-09-22', '--to', '2026-09-21']], [['export', '--to', '2026-09-22']], [['import']], [[]],
+    [['--from', 'yesterday', '--to', '2026-09-22']], [['--from', '2026-09-22', '--to', '2026-09-21']], [['--to', '2026-09-22']], [['import', '--from', '2026-09-21', '--to', '2026-09-22']], [[]],
   ])('is not made from a wrong command line: %j', async (argv) => {
     const result = await command(evidence, [...argv, '--data', data]);
     expect([result.code, result.stderr.startsWith('error: ')]).toEqual([4, true]);
@@ -171,7 +171,7 @@ describe('reading records', () => {
 
   test('verify refuses an empty place instead of passing it', async () => {
     const empty = fs.mkdtempSync(join(os.tmpdir(), 'sallyport-empty-'));
-    expect(await command(audit, ['verify', '--data', empty])).toMatchObject({ code: 4 });
+    expect(await command(audit, ['--data', empty])).toMatchObject({ code: 4 });
     fs.rmSync(empty, { recursive: true });
   });
 });
@@ -185,7 +185,7 @@ test.each([
 type Files = Record<string, Uint8Array>;
 
 async function export1(): Promise<void> {
-  expect((await command(evidence, ['export', '--from', '2026-09-21', '--to', '2026-09-22', '--data', data, '--out', out])).code).toBe(0);
+  expect((await command(evidence, ['--from', '2026-09-21', '--to', '2026-09-22', '--data', data, '--out', out])).code).toBe(0);
 }
 
 async function command(run: (argv: readonly string[], io: { stdout: { write(text: string): unknown }; stderr: { write(text: string): unknown }; env: Record<string, string> }) => Promise<number>, argv: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {

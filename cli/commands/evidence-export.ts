@@ -18,12 +18,11 @@ DATE is a day (2026-09-21, midnight UTC) or a time (2026-09-21T14:00:00Z); --to 
 /** `sallyport evidence export`. Exit 0, 1 when the pack cannot be written, 4 on wrong usage. */
 export async function run(argv: readonly string[], io: CommandIo): Promise<number> {
   try {
-    const { values, flags, rest } = readOptions(argv, { from: 'text', to: 'text', data: 'text', out: 'text', namespace: 'text', target: 'text', subject: 'text', help: 'flag' }, { min: argv.includes('--help') ? 0 : 1, max: 1 });
+    const { values, flags } = readOptions(argv, { from: 'text', to: 'text', data: 'text', out: 'text', namespace: 'text', target: 'text', subject: 'text', help: 'flag' }, { min: 0, max: 0 });
     if (flags.has('help')) {
       io.stdout.write(usage);
       return 0;
     }
-    if (rest[0] !== 'export') throw new UsageError(`unknown subcommand: ${rest[0] ?? ''}`);
     const data = values.data ?? io.env['SALLYPORT_DATA'];
     if (data === undefined || !fs.existsSync(data)) throw new UsageError(data === undefined ? '--data DIR is needed' : `there is no directory ${data}`);
     if (values.from === undefined || values.to === undefined) throw new UsageError('--from and --to are needed');

@@ -22,14 +22,13 @@ const maxTrustBytes = 1_048_576;
 export async function run(argv: readonly string[], io: CommandIo): Promise<number> {
   let source: EvidenceSource | null = null;
   try {
-    const { values, flags, rest } = readOptions(argv, { data: 'text', trust: 'text', json: 'flag', help: 'flag' }, { min: argv.includes('--help') ? 0 : 1, max: 2 });
+    const { values, flags, rest } = readOptions(argv, { data: 'text', trust: 'text', json: 'flag', help: 'flag' }, { min: 0, max: 1 });
     if (flags.has('help')) {
       io.stdout.write(usage);
       return 0;
     }
-    if (rest[0] !== 'verify') throw new UsageError(`unknown subcommand: ${rest[0] ?? ''}`);
     const trusted = values.trust === undefined ? null : readTrust(values.trust);
-    source = openSource(values.data ?? (rest[1] === undefined ? io.env['SALLYPORT_DATA'] : undefined), rest[1]);
+    source = openSource(values.data ?? (rest[0] === undefined ? io.env['SALLYPORT_DATA'] : undefined), rest[0]);
     const started = performance.now();
     const report = await verifyEvidence(source, trusted);
     if (source.kind === 'pack') await verifyPack(source, report.findings);
