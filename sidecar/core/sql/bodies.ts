@@ -35,7 +35,7 @@ interface Reading {
 
 function read(value: unknown, reading: Reading, depth: number): void {
   if (typeof value !== 'object' || value === null) return;
-  if (depth > 2_000) {
+  if (depth > 500) {
     reading.opaque = true;
     return;
   }

@@ -7,7 +7,7 @@ import { addNamedObjects, definitionClass } from './ddl.ts';
 import { isTwoPhase } from './effects.ts';
 import { addPair, emptyFindings, type Findings, mergeFindings, refuse } from './findings.ts';
 import { bodyOf, constantOf, defElemsOf, isTreeNode, itemsOf, listOf, namesOf, optionText, stringOf, type TreeNode, textOf, unwrap } from './parse-tree.ts';
-import { addCall, applySetting, maxDepth, readSettingsSelect, settleAttributes, TooDeep, topPlace, useRelation, visitInto, walk } from './walk.ts';
+import { addCall, applySetting, maxDepth, readSettingsSelect, settleAttributes, TooDeep, topPlace, useRelation, walk } from './walk.ts';
 
 /** What classification needs beside the tree: the parser for bodies, and the statement's own text. */
 export interface ClassifyInput {
@@ -68,7 +68,7 @@ function classifyNode(kind: string, body: TreeNode, findings: Findings, input: C
       addPair(findings, 'TwoPhase', null);
       return 'TwoPhase';
     case 'CreateTableAsStmt':
-      visitInto(body['into'], topPlace(findings, 'Create'), depth);
+      walk({ IntoClause: body['into'] }, topPlace(findings, 'Create'), depth);
       classify(body['query'], findings, input, depth + 1);
       return 'Create';
     case 'ReturnStmt': case 'PLAssignStmt':

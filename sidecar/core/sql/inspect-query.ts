@@ -49,8 +49,15 @@ export function inspectQuery(text: string, parse: SqlParse, scope: NameScope, op
   }
   try {
     const offsets = characterOffsets(text);
-    const statements = statementsOf(parse.tree).map(({ statement, start, length }, index) => {
-      const end = length === 0 ? offsets.bytes : start + length;
+    let next = 0;
+    const found = statementsOf(parse.tree);
+    const statements = found.map(({ statement, start: location, length }, index) => {
+      // Comments in front of a statement belong to it, those behind the last one too: the record shows the whole text.
+      const start = next;
+      const close = length === 0 ? offsets.bytes : location + length;
+      const isLast = index === found.length - 1;
+      const end = isLast && /[^\s;]/.test(text.slice(offsets.at(close))) ? offsets.bytes : close;
+      next = end + 1;
       const own = text.slice(offsets.at(start), offsets.at(end));
       const fingerprint = parse.fingerprints === undefined ? options.parser.fingerprint(own) : parse.fingerprints[index];
       const source: Source = {
@@ -61,7 +68,8 @@ export function inspectQuery(text: string, parse: SqlParse, scope: NameScope, op
     });
     return { outcome: 'read', statements };
   } catch (error) {
-    if (error instanceof TooDeep) return unreadable(text, deny('STATEMENT_TOO_DEEP'), null, options);
+    // The judges of masking have walks of their own.
+    if (error instanceof TooDeep || (error instanceof Error && error.name === 'RangeError')) return unreadable(text, deny('STATEMENT_TOO_DEEP'), null, options);
     throw error;
   }
 }

@@ -27,6 +27,16 @@ export interface Place {
   readonly creates: boolean;
   /** A type named here converts values (a query) or only describes them (a column of CREATE TABLE). */
   readonly typesConvert: boolean;
+  /** Nodes still to be visited: an explicit stack, because a statement may nest deeper than the caller's stack has room. */
+  readonly open: Task[];
+}
+
+interface Task {
+  /** Null: `value` is wrapped, a list or a set of fields. */
+  readonly kind: string | null;
+  readonly value: object;
+  readonly place: Place;
+  readonly depth: number;
 }
 
 interface CommonTables {
@@ -36,7 +46,7 @@ interface CommonTables {
 
 /** A place outside any query. */
 export function topPlace(findings: Findings, use: StatementClass): Place {
-  return { findings, commonTables: null, use, where: null, creates: false, typesConvert: false };
+  return { findings, commonTables: null, use, where: null, creates: false, typesConvert: false, open: [] };
 }
 
 /**
@@ -46,16 +56,34 @@ export function topPlace(findings: Findings, use: StatementClass): Place {
  * @throws TooDeep beyond `maxDepth` nested nodes.
  */
 export function walk(value: unknown, place: Place, depth: number): void {
-  if (typeof value !== 'object' || value === null) return;
-  if (depth > maxDepth) throw new TooDeep();
-  if (Array.isArray(value)) {
-    for (const item of value as readonly unknown[]) walk(item, place, depth);
-    return;
+  later(value, place, depth);
+  for (let task = place.open.pop(); task !== undefined; task = place.open.pop()) {
+    if (task.depth > maxDepth) throw new TooDeep();
+    if (task.kind !== null) visit(task.kind, task.value as TreeNode, task.place, task.depth);
+    else if (Array.isArray(task.value)) laterList(task.value as readonly unknown[], task.place, task.depth);
+    else walkNode(task.value as TreeNode, task.place, task.depth);
   }
-  const node = value as TreeNode;
+}
+
+function later(value: unknown, place: Place, depth: number): void {
+  if (typeof value === 'object' && value !== null) place.open.push({ kind: null, value, place, depth });
+}
+
+/** Constants are noted at once: a long VALUES list would otherwise stand on the stack as a whole. */
+function laterList(items: readonly unknown[], place: Place, depth: number): void {
+  for (let index = items.length - 1; index >= 0; index -= 1) {
+    const item = items[index];
+    const constant = isTreeNode(item) ? item['A_Const'] : undefined;
+    if (isTreeNode(constant)) noteConstant(constant, place.findings);
+    else later(item, place, depth);
+  }
+}
+
+function walkNode(node: TreeNode, place: Place, depth: number): void {
   for (const key in node) {
-    if (isKind(key)) visit(key, node[key] as TreeNode, place, depth + 1);
-    else walkField(key, node[key], place, depth + 1);
+    const value = node[key];
+    if (!isKind(key)) walkField(key, value, place, depth + 1);
+    else if (typeof value === 'object' && value !== null) place.open.push({ kind: key, value, place, depth: depth + 1 });
   }
 }
 
@@ -102,13 +130,10 @@ export function settleAttributes(findings: Findings): void {
 
 function walkField(key: string, value: unknown, place: Place, depth: number): void {
   if (typeof value !== 'object' || value === null) return;
-  if (Array.isArray(value)) {
-    for (const item of value as readonly unknown[]) walk(item, place, depth);
-    return;
-  }
+  if (Array.isArray(value)) return laterList(value as readonly unknown[], place, depth);
   for (const first in value) {
-    if (isKind(first)) walk(value, place, depth);
-    else visit(key === 'name' ? nameKind(value as TreeNode) : (bareFields[key] ?? `field ${key}`), value as TreeNode, place, depth);
+    if (isKind(first)) later(value, place, depth);
+    else place.open.push({ kind: key === 'name' ? nameKind(value as TreeNode) : (bareFields[key] ?? `field ${key}`), value, place, depth });
     return;
   }
 }
@@ -119,16 +144,13 @@ function nameKind(value: TreeNode): string {
 }
 
 function walkFields(body: TreeNode, place: Place, depth: number): void {
-  if (depth > maxDepth) throw new TooDeep();
   for (const key in body) walkField(key, body[key], place, depth);
 }
 
 function visit(kind: string, body: TreeNode, place: Place, depth: number): void {
   const { findings } = place;
   switch (kind) {
-    case 'A_Const':
-      if (typeof body['location'] === 'number') findings.constants.push(body['location']);
-      return;
+    case 'A_Const': return noteConstant(body, findings);
     case 'ColumnRef': return visitColumn(body, findings);
     case 'FuncCall': return visitCall(body, place, depth);
     case 'A_Expr':
@@ -169,6 +191,7 @@ function visit(kind: string, body: TreeNode, place: Place, depth: number): void 
     case 'RangeTableSample':
       addCall(namesOf(body['method']), findings);
       break;
+    case 'IntoClause': return visitInto(body, place, depth);
     case 'SelectStmt': return visitSelect(body, place, depth);
     case 'InsertStmt': return visitInsert(body, place, depth);
     case 'UpdateStmt': return visitUpdate(body, place, depth);
@@ -178,6 +201,10 @@ function visit(kind: string, body: TreeNode, place: Place, depth: number): void 
       if (!plainKinds.has(kind)) addPair(findings, 'Other', '*');
   }
   walkFields(body, place, depth);
+}
+
+function noteConstant(constant: TreeNode, findings: Findings): void {
+  if (typeof constant['location'] === 'number') findings.constants.push(constant['location']);
 }
 
 function visitColumn(column: TreeNode, findings: Findings): void {
@@ -274,23 +301,19 @@ function enterWith(clause: unknown, place: Place, depth: number): Place {
 }
 
 function visitSelect(select: TreeNode, outer: Place, depth: number): void {
-  if (depth > maxDepth) throw new TooDeep();
   const where = readWhere(select['whereClause'], () => rangeNames(listOf(select['fromClause'])), outer.findings.variables);
   const inner = enterWith(select['withClause'], outer, depth);
   const place: Place = { ...inner, use: 'Select', where, creates: false, typesConvert: true };
   for (const key in select) {
-    if (key === 'withClause' || key === 'lockingClause') continue;
-    if (key === 'intoClause') visitInto(select[key], place, depth);
-    else walkField(key, select[key], place, depth + 1);
+    if (key !== 'withClause' && key !== 'lockingClause') walkField(key, select[key], place, depth + 1);
   }
   for (const item of listOf(select['lockingClause'])) lockRelations(bodyOf(item, 'LockingClause') ?? {}, select, place);
 }
 
 /** SELECT INTO and CREATE TABLE AS create their target. */
-export function visitInto(into: unknown, place: Place, depth: number): void {
-  if (!isTreeNode(into)) return;
+function visitInto(into: TreeNode, place: Place, depth: number): void {
   if (isTreeNode(into['rel'])) useRelation(into['rel'], 'Create', null, place, true);
-  walk(into['options'], { ...place, typesConvert: false }, depth + 1);
+  later(into['options'], { ...place, typesConvert: false }, depth + 1);
 }
 
 /** FOR UPDATE and its kin lock every relation of the FROM list, or those that OF names; subqueries in FROM included. */
@@ -351,7 +374,6 @@ function refuseSettingsView(target: TreeNode, use: StatementClass, findings: Fin
 
 /** Walks every field but those already handled. */
 function walkRest(statement: TreeNode, handled: readonly string[], place: Place, depth: number): void {
-  if (depth > maxDepth) throw new TooDeep();
   for (const key in statement) if (!handled.includes(key)) walkField(key, statement[key], place, depth + 1);
 }
 
@@ -447,7 +469,7 @@ const bareFields: Readonly<Record<string, string>> = {
 
 /** Kinds that add nothing of their own: their fields are walked. */
 const plainKinds: ReadonlySet<string> = new Set((
-  'Integer Float Boolean String BitString List Alias RangeTableFuncCol IntoClause ParamRef GroupingFunc NamedArgExpr BoolExpr MergeSupportFunc CollateClause CaseWhen A_ArrayExpr RowExpr '
+  'Integer Float Boolean String BitString List Alias RangeTableFuncCol ParamRef GroupingFunc NamedArgExpr BoolExpr MergeSupportFunc CollateClause CaseWhen A_ArrayExpr RowExpr '
   + 'CoalesceExpr MinMaxExpr SQLValueFunction XmlExpr XmlSerialize JsonFormat JsonReturning JsonValueExpr JsonIsPredicate JsonBehavior NullTest BooleanTest SetToDefault CurrentOfExpr A_Star '
   + 'A_Indices ResTarget MultiAssignRef WindowDef ColumnDef GroupingSet WithClause InferClause IndexElem OnConflictClause CTESearchClause CTECycleClause CommonTableExpr MergeWhenClause '
   + 'ReturningOption ReturningClause JsonOutput JsonArgument JsonFuncExpr JsonTablePathSpec JsonTableColumn JsonKeyValue JsonParseExpr JsonScalarExpr JsonSerializeExpr '
