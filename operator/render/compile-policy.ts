@@ -22,7 +22,7 @@ export interface CompiledPolicy {
 }
 
 /** Compiles one policy against all Targets of its namespace. */
-export function compilePolicy(resource: AccessPolicyResource, targets: readonly TargetResource[], detectors: ReadonlySet<string> | null): CompiledPolicy {
+export function compilePolicy(resource: AccessPolicyResource, targets: readonly TargetResource[]): CompiledPolicy {
   const { metadata, spec } = resource;
   const findings = findingsOf('AccessPolicy', metadata.name);
   const selected = selectTargets(spec.targets, targets, findings);
@@ -40,7 +40,7 @@ export function compilePolicy(resource: AccessPolicyResource, targets: readonly 
     when: (spec.when ?? []).map((window, index) => compileSchedule(window, index, findings)),
     limits: compileLimits(spec.limits ?? {}, findings),
     rules: compileRules(spec.rules ?? [], ['spec', 'rules'], findings),
-    masking: compileMasking(spec.masking ?? [], detectors, ['spec', 'masking'], findings),
+    masking: compileMasking(spec.masking ?? [], ['spec', 'masking'], findings),
     recording: { content: spec.recording?.content ?? 'Full', durability: spec.recording?.durability ?? 'Write' },
   };
   checkAuthMethods(spec.authMethods, targets.filter((target) => target.spec.postgres !== undefined && selected.includes(target.metadata.name)).length, findings);

@@ -1,5 +1,6 @@
 import type { FieldPath } from '../../contract/api/structural-schema.ts';
 import type { AccessPolicyResource } from '../../contract/api/v1alpha1.gen.ts';
+import { detectorNames } from '../../contract/detectors.ts';
 import { statementClasses } from '../../contract/proxy-config.ts';
 import type { Approval, MaskingRule, Rule, StatementClass } from '../../contract/proxy-config.ts';
 import { durationSeconds } from './durations.ts';
@@ -62,16 +63,13 @@ export function compileApproval(approval: ApprovalResource, scope: Approval['sco
   };
 }
 
-/**
- * Compiles the masking rules, in the order in which they are written.
- *
- * @param detectors names that the proxy's detectors bear; null: not checked.
- */
-export function compileMasking(masking: readonly MaskingResource[], detectors: ReadonlySet<string> | null, path: FieldPath, findings: Findings): MaskingRule[] {
+/** Compiles the masking rules, in the order in which they are written. */
+export function compileMasking(masking: readonly MaskingResource[], path: FieldPath, findings: Findings): MaskingRule[] {
+  const known: ReadonlySet<string> = new Set(detectorNames);
   return masking.map((rule, index) => {
     const at = [...path, index];
     (rule.detectors ?? []).forEach((name, place) => {
-      if (detectors !== null && !detectors.has(name)) findings.reject([...at, 'detectors', place], 'UnsupportedValue', `there is no detector ${name}; known: ${[...detectors].sort().join(', ')}`);
+      if (!known.has(name)) findings.reject([...at, 'detectors', place], 'UnsupportedValue', `there is no detector ${name}; known: ${detectorNames.join(', ')}`);
     });
     return {
       columns: rule.columns === undefined ? null : compileColumns(rule.columns, [...at, 'columns'], findings),

@@ -18,6 +18,8 @@ export interface RenderProblem {
   readonly path: FieldPath;
   readonly reason: ProblemReason;
   readonly message: string;
+  /** Targets that are not served because of this problem; set only on a rejected policy that does more than allow. */
+  readonly withholds?: readonly string[];
 }
 
 /** Collects what one compile function finds about one object. */

@@ -16,7 +16,7 @@ const inputOf = (name: string): readonly SallyportResource[] => readResources(re
 describe('each case of testdata compiles to its config and problems', () => {
   test.each(cases)('%s', (name) => {
     const { config, problems } = renderProxyConfig(renderInput(inputOf(name)));
-    const text = `${JSON.stringify({ config, problems: problems.map(({ severity, kind, name: of, path, reason, message }) => `${severity} ${kind}/${of} ${formatPath(path)} ${reason}: ${message}`) }, null, 1)}\n`;
+    const text = `${JSON.stringify({ config, problems: problems.map(({ severity, kind, name: of, path, reason, message, withholds }) => `${severity} ${kind}/${of} ${formatPath(path)} ${reason}: ${message}${withholds === undefined ? '' : ` [not served: ${withholds.join(', ')}]`}`) }, null, 1)}\n`;
     const expected = new URL(`${name}/expected.json`, testdata);
     if (process.env['SALLYPORT_WRITE_TESTDATA'] === '1') writeFileSync(expected, text);
     expect(text).toBe(readFileSync(expected, 'utf8'));
@@ -97,7 +97,7 @@ test('a policy with a broken selector that denies withholds every Target of the 
   const [policy] = readResources(`{apiVersion: sallyport.dev/v1alpha1, kind: AccessPolicy, metadata: {name: a, namespace: payments}, spec: {subjects: [{kind: User, name: a}],
     targets: {selector: {matchExpressions: [{key: env, operator: In}]}}, rules: [{name: r, action: Deny, postgres: {statements: [Drop]}}]}}`);
   const { config, problems } = renderProxyConfig({ ...renderInput(policy === undefined ? [] : [policy]), targets: [aTarget('a'), aTarget('b')] });
-  expect([config.targets, config.policies, problems.map((each) => each.message)]).toEqual([[], [], ['In needs values (until this is repaired, these Targets are not served: a, b)']]);
+  expect([config.targets, config.policies, problems.map((each) => [each.message, each.withholds])]).toEqual([[], [], [['In needs values', ['a', 'b']]]]);
 });
 
 test.each([

@@ -18,8 +18,6 @@ export interface RenderInput {
   readonly identityProviders: readonly IdentityProviderResource[];
   /** Port of a Target's listener by its name, where the operator assigned it. */
   readonly listenPorts?: ReadonlyMap<string, number>;
-  /** Names of the detectors that the proxy has; absent: not checked here, and the proxy refuses those it does not know. */
-  readonly detectors?: ReadonlySet<string>;
   /** Names of Targets that must not be served, whatever their spec says: a policy that restricted them is missing for a reason that nobody confirmed. */
   readonly withheld?: ReadonlySet<string>;
 }
@@ -40,7 +38,7 @@ export function renderProxyConfig(input: RenderInput): RenderOutcome {
   const resources = [...input.targets].sort(byName);
   const compiledTargets = compileTargets(resources, input.listenPorts ?? new Map());
   const providers = compileIdentityProviders(input.identityProviders);
-  const compiled = [...input.policies].sort(byName).map((resource) => compilePolicy(resource, resources, input.detectors ?? null));
+  const compiled = [...input.policies].sort(byName).map((resource) => compilePolicy(resource, resources));
   const withheld = new Set([...(input.withheld ?? []), ...compiled.flatMap(({ policy, restricts, selected }) => (policy === null && restricts ? selected : []))]);
   const targets = compiledTargets.targets.filter((target) => !withheld.has(target.name));
   const config: ProxyConfig = {
@@ -70,8 +68,7 @@ function servedPolicies(compiled: readonly CompiledPolicy[], targets: readonly T
 
 function policyProblems({ policy, restricts, selected, problems }: CompiledPolicy): readonly RenderProblem[] {
   if (policy !== null || !restricts || selected.length === 0) return problems;
-  const consequence = `until this is repaired, these Targets are not served: ${selected.slice(0, 10).join(', ')}${selected.length > 10 ? `, and ${selected.length - 10} more` : ''}`;
-  return problems.map((problem) => (problem.severity === 'rejected' ? { ...problem, message: `${problem.message} (${consequence})` } : problem));
+  return problems.map((problem) => (problem.severity === 'rejected' ? { ...problem, withholds: selected } : problem));
 }
 
 /** Above the limits the caller keeps the last config; nothing is cut (architecture 6). */

@@ -19,6 +19,5 @@ export function renderInput(resources: readonly SallyportResource[]): RenderInpu
     targets: resources.filter((each) => each.kind === 'Target'),
     policies: resources.filter((each) => each.kind === 'AccessPolicy'),
     identityProviders: resources.filter((each) => each.kind === 'IdentityProvider'),
-    detectors: new Set(['us-ssn', 'payment-card', 'email']),
   };
 }
