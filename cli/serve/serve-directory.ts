@@ -1,0 +1,120 @@
+import { mkdir } from 'node:fs/promises';
+import type { ProxyConfig } from '../../contract/proxy-config.ts';
+import { systemClock } from '../../runtime/clock.ts';
+import { createLog, type Log } from '../../runtime/log.ts';
+import { createMetrics } from '../../runtime/metrics.ts';
+import { watchShutdown } from '../../runtime/shutdown.ts';
+import { openDirectoryApprovals } from '../../sidecar/adapters/directory/access-requests.ts';
+import { type DirectoryConfig, watchConfigDirectory } from '../../sidecar/adapters/directory/config-directory.ts';
+import { readOrCreateKey } from '../../sidecar/adapters/directory/keys.ts';
+import { listenerCertificate } from '../../sidecar/adapters/directory/listener-certificate.ts';
+import { createDirectorySecrets } from '../../sidecar/adapters/directory/secrets.ts';
+import { createIssuerKeys } from '../../sidecar/adapters/jwks.ts';
+import { openRecorder } from '../../sidecar/adapters/session-recorder.ts';
+import { createSqlParser } from '../../sidecar/adapters/sql-parser.ts';
+import { deny } from '../../sidecar/core/errors.ts';
+import { verifyToken } from '../../sidecar/core/identity/verify-token.ts';
+import type { DecidedBy } from '../../sidecar/core/policy/decision.ts';
+import { serveHttpApi } from '../../sidecar/http-api.ts';
+import { startProxy } from '../../sidecar/start-proxy.ts';
+import { createDirectoryCompiler } from '../compile-directory.ts';
+import { formatFileProblem } from '../file-problem.ts';
+import type { CommandIo } from '../gateway-client.ts';
+import { generationFile } from '../generation-file.ts';
+import { policyChanges } from './policy-changes.ts';
+import type { ServeOptions } from './serve-options.ts';
+
+/** Drain ends some time before the process is forced to. */
+const forcedExitMs = 10_000;
+
+/**
+ * Directory mode: the same compile step and the same proxy as in a cluster, with adapters of files.
+ *
+ * Started in the order in which the parts rest on each other, closed in the opposite one; the recorder is closed last.
+ * @returns the exit status: 0 after a drain, 1 when the first config cannot be put in force.
+ */
+export async function serveDirectory(options: ServeOptions, io: CommandIo): Promise<number> {
+  const clock = systemClock();
+  const log = createLog({ level: options.logLevel, stream: process.stderr, now: () => clock.now() });
+  const shutdown = watchShutdown({ source: process, clock, drainMs: options.drainMs + forcedExitMs, exit: (code) => process.exit(code) });
+  await mkdir(options.data, { recursive: true, mode: 0o700 });
+  const secrets = createDirectorySecrets();
+  const config = await openConfig(options, secrets, log, shutdown.signal);
+  const current = config.current();
+  if (!current) {
+    for (const problem of config.problems()) io.stderr.write(`${formatFileProblem(problem)}\n`);
+    shutdown.stop();
+    return 1;
+  }
+  const { namespace } = current.config;
+  const recorder = await openRecorder({ dataDirectory: options.data, namespace, clock, ...(options.auditToStdout ? { echo: stdoutEcho() } : {}) });
+  const approvals = await openDirectoryApprovals({ dataDirectory: options.data, clock, log, onEvent: (code, facts) => recorder.event(code, facts), isPolicyCurrent: (by) => isCurrent(config.current()?.config ?? null, by) });
+  const keys = createIssuerKeys({ clock, log });
+  const parser = await createSqlParser();
+  const metrics = createMetrics({ process: true });
+  const recordChanges = policyChanges(current.config, (facts) => recorder.event('policy.changed', facts), log);
+  config.subscribe(() => {
+    recordChanges(config.current()?.config ?? null);
+    approvals.recheckPolicies();
+  });
+  const proxy = await startProxy({
+    config, approver: approvals, keys, secrets, recorders: recorder, parser, clock, log, metrics, namespace, bindHost: options.bind, maxSessions: options.maxSessions, allowPlaintextLoopback: options.allowPlaintextLoopback,
+    tls: options.tls && listenerCertificate(options.tls.certificateFile, options.tls.keyFile, (error) => log.error('listener certificate cannot be read, the last good one stays', { error: error.message })),
+    digestKey: await readOrCreateKey(options.data, 'digest'), maskingKey: await readOrCreateKey(options.data, 'masking'),
+  });
+  let draining = false;
+  const http = await serveHttpApi({
+    host: options.http.host, port: options.http.port, tls: null, desk: approvals, metrics, clock, log,
+    verify: async (token) => {
+      const inForce = config.current();
+      return inForce ? verifyToken(token, inForce.config, keys, clock.now()) : { outcome: 'denied', denial: deny('CONFIG_NOT_LOADED') };
+    },
+    notReady: () => (draining ? 'DRAINING' : config.current() === null ? 'CONFIG_NOT_LOADED' : recorder.unavailable()),
+    sessions: { list: () => proxy.registry.list().map((session) => ({
+      sessionId: session.id, subject: session.subject, username: session.identity.username, target: session.permit.target.name, database: session.permit.database, startedAtMs: session.startedAtMs,
+      approverGroups: session.permit.policies.flatMap((policy) => policy.rules.flatMap((rule) => rule.approval?.groups ?? [])),
+    })) },
+  });
+  log.info('ready', { http: `http://${options.http.host}:${http.port}`, targets: Object.fromEntries(proxy.ports()) });
+
+  await new Promise<void>((resolve) => shutdown.signal.addEventListener('abort', () => resolve(), { once: true }));
+  draining = true;
+  log.info('draining', { drainMs: options.drainMs, sessions: proxy.registry.size });
+  await proxy.drain(options.drainMs);
+  await approvals.close();
+  await http.close(1_000);
+  keys[Symbol.dispose]();
+  await parser[Symbol.asyncDispose]();
+  await recorder.close();
+  shutdown.stop();
+  log.info('stopped');
+  return 0;
+}
+
+function openConfig(options: ServeOptions, secrets: ReturnType<typeof createDirectorySecrets>, log: Log, signal: AbortSignal): Promise<DirectoryConfig> {
+  const compiler = createDirectoryCompiler({ dir: options.config, namespace: options.namespace, generations: generationFile(options.data) });
+  return watchConfigDirectory({
+    dir: options.config, log, signal,
+    load: async () => {
+      const outcome = await compiler.load();
+      // Before the config is announced: a session of a new Target must find its credential.
+      if (outcome.outcome === 'config') secrets.replace(outcome.secrets);
+      return outcome;
+    },
+  });
+}
+
+/** An approval stands only while the policy, generation and rule that asked for it are in force. */
+function isCurrent(config: ProxyConfig | null, by: DecidedBy): boolean {
+  const policy = config?.policies.find((candidate) => candidate.uid === by.policyUid && candidate.generation === by.policyGeneration);
+  return policy !== undefined && (by.rule === null || policy.rules.some((rule) => rule.name === by.rule));
+}
+
+/** Bytes of audit lines that may wait for a slow reader of stdout; the data directory has them all. */
+const stdoutLimitBytes = 4 * 1024 * 1024;
+
+function stdoutEcho(): (lines: string) => void {
+  return (lines) => {
+    if (process.stdout.writableLength < stdoutLimitBytes) process.stdout.write(lines);
+  };
+}
