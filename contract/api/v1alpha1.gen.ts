@@ -468,7 +468,7 @@ export interface AccessPolicyResource {
       timeZone: string;
     }[];
     /**
-     * SSH: how the identity may have been proven; omitted means any.
+     * How the identity may have been proven; omitted means any. A session on a PostgreSQL Target is always proven by a token.
      *
      * Items: One method.
      */

@@ -31,7 +31,7 @@ function shuffled(value: unknown, random: () => number, key = ''): unknown {
     return atomic.has(key) ? inner : inner.map((item) => ({ item, place: random() })).sort((a, b) => a.place - b.place).map(({ item }) => item);
   }
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => ({ name, inner, place: random() })).sort((a, b) => a.place - b.place).map(({ name, inner }) => [name, shuffled(inner, random, name)]));
+  return Object.fromEntries(Object.entries(value).map(([name, inner]: [string, unknown]) => ({ name, inner, place: random() })).sort((a, b) => a.place - b.place).map(({ name, inner }) => [name, shuffled(inner, random, name)]));
 }
 
 test('shuffled resources, keys, sets and list-map entries give the same bytes and problems of the same text', () => {
