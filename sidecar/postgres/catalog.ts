@@ -71,7 +71,7 @@ const userRelation = "c.oid >= 16384 AND c.relpersistence <> 't' AND c.relkind I
 const epochSql = `SELECT ${[
   fingerprint('pg_class t', 't.oid', "t.oid >= 16384 AND t.relpersistence <> 't' AND t.relkind <> 't'"),
   fingerprint('pg_attribute t JOIN pg_catalog.pg_class c ON c.oid = t.attrelid', "t.attrelid, ':', t.attnum", `t.attnum > 0 AND ${userRelation}`),
-  fingerprint('pg_attrdef t', 't.oid', 't.adrelid >= 16384'),
+  fingerprint('pg_attrdef t JOIN pg_catalog.pg_class c ON c.oid = t.adrelid', 't.oid', userRelation),
   fingerprint('pg_inherits t', "t.inhrelid, ':', t.inhparent", 'true'),
   fingerprint('pg_rewrite t', 't.oid', 't.oid >= 16384'),
   fingerprint('pg_trigger t', 't.oid', 'NOT t.tgisinternal'),
@@ -97,10 +97,10 @@ const relationsSql = `
   ORDER BY c.oid LIMIT ${relationLimit + 1}`;
 
 const columnsSql = `
-  SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(e.adbin, e.adrelid) END
+  SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, CASE WHEN e.oid IS NOT NULL THEN pg_catalog.pg_get_expr(e.adbin, e.adrelid) END, a.attgenerated
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-  LEFT JOIN pg_catalog.pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum AND a.attgenerated <> ''
+  LEFT JOIN pg_catalog.pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
   WHERE a.attnum > 0 AND NOT a.attisdropped AND ${userRelation}
   ORDER BY a.attrelid, a.attnum`;
 
@@ -117,7 +117,8 @@ const functionsSql = `
       SELECT pg_catalog.concat_ws(',', g.aggtransfn::pg_catalog.oid, g.aggfinalfn::pg_catalog.oid, g.aggcombinefn::pg_catalog.oid, g.aggserialfn::pg_catalog.oid,
         g.aggdeserialfn::pg_catalog.oid, g.aggmtransfn::pg_catalog.oid, g.aggminvtransfn::pg_catalog.oid, g.aggmfinalfn::pg_catalog.oid)
       FROM pg_catalog.pg_aggregate g WHERE g.aggfnoid = p.oid) END,
-    pg_catalog.pg_get_function_sqlbody(p.oid)
+    pg_catalog.pg_get_function_sqlbody(p.oid),
+    CASE WHEN p.proargdefaults IS NOT NULL THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
@@ -177,12 +178,18 @@ function readRelation(
 
 function readColumns(rows: readonly CatalogRow[]): ReadonlyMap<number, readonly CatalogColumn[]> {
   return groupBy(rows, (row) => Number(row[0]), (row): CatalogColumn => ({
-    attnum: Number(row[1]), name: row[2] ?? '', typeOid: Number(row[3]), typeModifier: Number(row[4]), ...(row[5] == null ? {} : { generated: row[5] }),
+    attnum: Number(row[1]), name: row[2] ?? '', typeOid: Number(row[3]), typeModifier: Number(row[4]), ...readDefault(row[5] ?? null, row[6] ?? ''),
   }));
 }
 
+/** Only a default that calls something can bring a value from elsewhere. */
+function readDefault(expression: string | null, generated: string): Partial<CatalogColumn> {
+  if (expression === null) return {};
+  return generated !== '' ? { generated: expression } : expression.includes('(') || expression.includes('::') ? { default: expression } : {};
+}
+
 function readFunction(row: CatalogRow): CatalogFunction {
-  const [oid, schema, name, language, source, returnsSet, isTrigger, definition, library, supports, sqlBody] = row;
+  const [oid, schema, name, language, source, returnsSet, isTrigger, definition, library, supports, sqlBody, defaults] = row;
   return {
     oid: Number(oid),
     schema: schema ?? '',
@@ -192,6 +199,7 @@ function readFunction(row: CatalogRow): CatalogFunction {
     returnsSet: returnsSet === 't',
     isTrigger: isTrigger === 't',
     ...(definition == null ? {} : { definition }),
+    ...(defaults == null ? {} : { defaults }),
     ...(library == null ? {} : { library }),
     ...(supports == null ? {} : { supports: supports.split(',').map(Number).filter((support) => support >= 16384) }),
   };

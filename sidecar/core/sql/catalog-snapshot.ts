@@ -26,6 +26,8 @@ export interface CatalogColumn {
   readonly typeModifier: number;
   /** Text of the expression of a generated column (`pg_get_expr`); absent for other columns. */
   readonly generated?: string;
+  /** Text of a default that calls something (`pg_get_expr`); absent for constants and none. */
+  readonly default?: string;
 }
 
 /** A function outside `pg_catalog` and `information_schema`. */
@@ -40,6 +42,8 @@ export interface CatalogFunction {
   readonly isTrigger: boolean;
   /** Whole CREATE text of `pg_get_functiondef`, for the PL/pgSQL parser; absent for aggregates. */
   readonly definition?: string;
+  /** Text of its arguments' default expressions, comma-separated; absent without any. */
+  readonly defaults?: string;
   /** `pg_proc.probin` of a C function, e.g. `$libdir/pgcrypto`. */
   readonly library?: string;
   /** An aggregate's support functions outside `pg_catalog`; present (possibly empty) for aggregates only. */

@@ -89,6 +89,11 @@ const followed: readonly (readonly [sql: string, columns: string])[] = [
   ['copy hr.staff (id, iban) from stdin', ''],
   ['copy hr.pay2 to stdout', '..M'],
   ['select add_tax(total), iban from orders, hr.staff', '.M'],
+  ['merge into hr.staff t using orders o on t.id = o.staff_id when matched then delete returning merge_action(), t.iban, o.total', '.M.'],
+  ['select (select iban) from hr.staff', 'M'],
+  ['select (select q.iban from orders limit 1) from hr.staff q', 'M'],
+  ['select relname, iban from pg_class, hr.staff', '.M'],
+  ['select (select iban from pg_class limit 1) from hr.staff', 'M'],
 ];
 
 const refusedStatements: readonly string[] = [
@@ -142,6 +147,7 @@ const refusedStatements: readonly string[] = [
   'do $$ begin perform iban from hr.staff; end $$', "do $$ begin execute 'select 1'; end $$", "do $$ declare r record; begin for r in execute 'select 1' loop end loop; end $$", 'do language plperl $$ 1 $$', 'do $$ begin raise info $m$%$m$, (select iban from hr.staff limit 1); end $$',
   "create function f() returns text language sql as 'select iban from hr.staff'", "create function f() returns text language plpgsql as $$ begin return (select pay from hr.staff limit 1); end $$", "create function f() returns text language plpgsql as $$ begin execute 'x'; return 1; end $$", "create function f() returns text language c as 'x', 'y'", 'create function f() returns setof text begin atomic select iban from hr.staff; end', "create procedure f() language plpgsql as $$ begin open c for execute 'x'; end $$",
   "create function f() returns int language sql set client_min_messages = debug1 as 'select 1'", 'create extension dblink', 'create event trigger e on ddl_command_end execute function stamp()', 'create cast (text as int) with function add_tax(int)', 'create aggregate a (int) (sfunc = int4pl, stype = int)', 'create server s foreign data wrapper f', 'import foreign schema x from server y into z',
+  'insert into with_default values (default)', 'insert into with_default default values returning *', 'select default_arg()', 'prepare q(coded) as select 1',
   'select no_such_function(1)', 'select * from no_such_table', 'select x.y.z.a.b from hr.staff', 'select nothing from hr.staff',
   // stores, statistics, other sessions, files
   'select * from pg_stats', 'select * from pg_catalog.pg_stats_ext', 'select stavalues1 from pg_statistic', 'select query from pg_stat_activity', 'select * from pg_locks', 'select data from pg_largeobject', 'select * from pg_cursors', 'select statement from pg_prepared_statements', 'select * from pg_sequences', 'create view v as select * from pg_stats', 'select * from pg_toast.pg_toast_1',
@@ -163,7 +169,7 @@ const clearStatements: readonly string[] = [
   "insert into orders (id, total) values (1, 2) on conflict do nothing returning *", 'update orders set total = total * 2 where id = 1', 'delete from orders', 'truncate orders', 'lock table hr.staff', 'vacuum analyze hr.staff', 'drop table hr.staff',
   'create table notes (a text)', 'create table notes as select total from orders', 'create temp table x as select 1 a', 'create view v as select total from orders', 'create table t (x int references orders (id), y mood)', 'create index on orders (lower(total::text))', 'create index on hr.staff (name, id)', 'alter table orders add column x int default 1', 'create table t (x int references hr.staff (id))',
   'begin', 'commit', 'rollback', 'savepoint a', 'set search_path = hr', 'set client_min_messages = warning', 'reset all', 'show search_path', 'show all', 'discard all', 'deallocate all', 'fetch 5 from c', 'close c', 'execute q(1, $$a$$)', 'prepare q as select iban from hr.staff', 'declare c cursor for select iban, pay from hr.staff', 'explain select id from hr.staff', 'explain (verbose off, costs off) select iban from hr.staff',
-  'select add_tax(3)', 'select public.add_tax(total) from orders', 'select plain_loop(3)', "select 'good'::mood", "select digest_like('x')", 'call plain_proc()', "do $$ declare i int := 1; begin i := i + 1; perform add_tax(i); insert into orders (total) values (i); raise notice '%', i; end $$", 'insert into stamped values (1, now())',
+  'select add_tax(3)', 'select public.add_tax(total) from orders', 'select plain_loop(3)', "select 'good'::mood", "select digest_like('x')", 'call plain_proc()', "do $$ declare i int := 1; begin i := i + 1; perform add_tax(i); insert into orders (total) values (i); raise notice '%', i; end $$", 'insert into stamped values (1, now())', 'insert into serial default values returning id',
   "create function f(a int) returns int language sql as 'select a + 1'", "create function f(a int) returns int language plpgsql as $$ declare b int; begin b := a + 1; return b; end $$", "create function f() returns trigger language plpgsql as $$ begin new.total := 1; return new; end $$", 'create trigger t before insert on orders for each row execute function stamp()',
   "select set_config('search_path', '', false)", "select set_config(name, 'view, foreign-table', false) from pg_settings where name = 'restrict_nonsystem_relation_kind'", "select pg_catalog.set_config('TimeZone', 'UTC', false)", "select current_setting('server_version_num')", 'select version(), now(), pg_backend_pid(), current_user, gen_random_uuid()',
   "select nextval('orders_id_seq')", "select setval('public.orders_id_seq', 4)", 'select last_value from orders_id_seq', 'select relname from pg_class', "select pg_get_viewdef('staff_view'::regclass), pg_get_expr(adbin, adrelid) from pg_attrdef", 'select * from information_schema.columns', 'select * from pg_settings', "select pg_table_size('hr.staff'), pg_relation_size('hr.staff')", "select col_description('hr.staff'::regclass, 1), obj_description('hr.staff'::regclass)", "select format_type(1, 2), pg_get_indexdef(3), pg_get_constraintdef(4), pg_get_functiondef(5)",
@@ -332,7 +338,7 @@ function makeCatalog(): CatalogSnapshot {
     routine('add_tax', 'sql', 'select $1 * 2'), routine('dynamic_text', 'plpgsql', "begin execute 'select 1'; return 1; end"), routine('compiled', 'c', 'compiled', { library: '$libdir/other' }),
     routine('digest_like', 'c', 'pg_digest', { library: '$libdir/pgcrypto' }), routine('via_other', 'sql', 'select read_staff()'), routine('ring_a', 'sql', 'select ring_b()'), routine('ring_b', 'sql', 'select ring_a()'),
     routine('plain_loop', 'plpgsql', 'declare i int; begin for i in 1..3 loop insert into orders (total) select total from orders; end loop; return plain_loop(i); end'),
-    routine('plain_proc', 'plpgsql', 'begin delete from orders; end'), routine('opaque_sum', 'internal', 'aggregate_dummy', { supports: [readStaff.oid] }), routine('op_code', 'plpgsql', "begin execute 'x'; return 1; end"),
+    routine('plain_proc', 'plpgsql', 'begin delete from orders; end'), routine('opaque_sum', 'internal', 'aggregate_dummy', { supports: [readStaff.oid] }), routine('default_arg', 'sql', 'select $1', { defaults: 'read_staff()' }), routine('op_code', 'plpgsql', "begin execute 'x'; return 1; end"),
   ];
   const relations = [
     staff, orders, relation('hr', 'staff_old', staffColumns, { parents: [staff.oid] }), relation('shadow', 'staff', ['id', 'iban']),
@@ -348,6 +354,10 @@ function makeCatalog(): CatalogSnapshot {
     ...['pg_class', 'pg_attrdef', 'pg_settings', 'pg_stats', 'pg_stats_ext', 'pg_statistic', 'pg_stat_activity', 'pg_locks', 'pg_largeobject', 'pg_cursors', 'pg_prepared_statements', 'pg_sequences', 'pg_sequence'].map((name) => relation('pg_catalog', name, [])),
     relation('information_schema', 'columns', []), relation('pg_toast', 'pg_toast_1', [], { kind: 't' }),
   ];
+  const withDefault = relation('public', 'with_default', ['a']);
+  relations.push({ ...withDefault, columns: withDefault.columns.map((column) => ({ ...column, default: "(public.read_staff())::text" })) });
+  const serial = relation('public', 'serial', ['id', 'at']);
+  relations.push({ ...serial, columns: serial.columns.map((column) => ({ ...column, default: column.name === 'id' ? "nextval('free_seq'::regclass)" : 'now()' })) });
   const pay2 = relation('hr', 'pay2', ['id', 'kind', 'own', 'shown']);
   relations.push({ ...pay2, columns: pay2.columns.map((column) => (column.name === 'shown' ? { ...column, generated: 'upper(own)' } : column)) });
   return {

@@ -46,10 +46,10 @@ export function judgeMasking(statement: unknown, scope: NameScope, closure: Mask
 }
 
 function judge(node: Wrapped, statement: unknown, survey: Survey, env: Environment): MaskingVerdict {
-  const inner = innerStatement(node);
-  if (inner !== null) return judgeInner(node, inner, env);
   const early = judgeSettings(node) ?? findBarrier(survey, env);
   if (early) return refused(early, survey);
+  const inner = innerStatement(node);
+  if (inner !== null) return judgeInner(node, inner, env);
   const isTouched = relationsOf(survey, env).some((relation) => env.closure.isTouched(relation.oid));
   const outputs = followStatement(node, isTouched, env);
   if (outputs === null) return clear;

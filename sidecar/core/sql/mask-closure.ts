@@ -25,6 +25,8 @@ export interface MaskClosure {
   functionsOf(oids: readonly number[]): readonly CatalogFunction[];
   /** Memory of `functionProblem`, at most one entry per function of the catalog. */
   readonly functionProblems: Map<number, string | null>;
+  /** The same for texts of column defaults. */
+  readonly defaultProblems: Map<string, string | null>;
 }
 
 type Columns = Map<number, ColumnRule>;
@@ -40,7 +42,7 @@ export function closeMaskRules(snapshot: CatalogSnapshot, rules: readonly Maskin
   const masks = new Map<number, Columns>();
   const problems = new Map<number, string>();
   const named = nameColumns(snapshot, rules, masks, problems);
-  spreadOverInheritance(snapshot, masks, rules);
+  spreadOverInheritance(snapshot, masks, rules, [...masks.keys()]);
   const maskedNames = new Set<string>();
   const functions = new Map([...snapshot.functionsByName.values()].flat().map((item) => [item.oid, item]));
   const children = childrenOf(snapshot);
@@ -71,6 +73,7 @@ export function closeMaskRules(snapshot: CatalogSnapshot, rules: readonly Maskin
     problems: named.problems,
     maskedNames,
     functionProblems: new Map(),
+    defaultProblems: new Map(),
     ruleOf: (oid, attnum) => closure.maskOf(oid, attnum)?.rule ?? null,
     maskOf: (oid, attnum) => {
       derive(oid);
@@ -93,12 +96,14 @@ export function closeMaskRules(snapshot: CatalogSnapshot, rules: readonly Maskin
   };
   const env: Environment = { catalog: snapshot, searchPath: 'any', temporary: new Set(), created: new Set(), closure, rules, parse };
   // Generated columns of every table first: a child or a view may show them.
-  for (const relation of snapshot.relations.values()) if (relation.columns.some((column) => column.generated !== undefined)) derive(relation.oid);
-  spreadOverInheritance(snapshot, masks, rules);
+  const generating = [...snapshot.relations.values()].filter((relation) => relation.columns.some((column) => column.generated !== undefined)).map((relation) => relation.oid);
+  for (const oid of generating) derive(oid);
+  spreadOverInheritance(snapshot, masks, rules, generating);
   for (const oid of snapshot.relations.keys()) derive(oid);
   for (const [oid, columns] of masks) for (const column of snapshot.relations.get(oid)?.columns ?? []) if (columns.has(column.attnum)) maskedNames.add(column.name);
   // Answers given while names were still being collected may lack some.
   closure.functionProblems.clear();
+  closure.defaultProblems.clear();
   return closure;
 }
 
@@ -126,7 +131,7 @@ function nameColumns(
 }
 
 /** Down from each masked column to children, then up: a scan of a parent returns its children's rows. Columns pair by name, as the server pairs them. */
-function spreadOverInheritance(snapshot: CatalogSnapshot, masks: Map<number, Columns>, rules: readonly MaskingRule[]): void {
+function spreadOverInheritance(snapshot: CatalogSnapshot, masks: Map<number, Columns>, rules: readonly MaskingRule[], starts: readonly number[]): void {
   const children = childrenOf(snapshot);
   const copy = (from: number, to: number): void => {
     const [source, target] = [snapshot.relations.get(from), snapshot.relations.get(to)];
@@ -136,8 +141,12 @@ function spreadOverInheritance(snapshot: CatalogSnapshot, masks: Map<number, Col
       if (twin) merge(columnsOf(masks, to), twin.attnum, mask, rules);
     }
   };
-  walk([...masks.keys()], (oid) => children.get(oid) ?? [], copy);
-  walk([...masks.keys()], (oid) => snapshot.relations.get(oid)?.parents ?? [], copy);
+  const reached = new Set(starts);
+  walk(starts, (oid) => children.get(oid) ?? [], (from, to) => {
+    reached.add(to);
+    copy(from, to);
+  });
+  walk([...reached], (oid) => snapshot.relations.get(oid)?.parents ?? [], copy);
 }
 
 function walk(starts: readonly number[], next: (oid: number) => readonly number[], copy: (from: number, to: number) => void): void {

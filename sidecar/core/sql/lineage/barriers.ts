@@ -1,7 +1,7 @@
 import { type Denial, deny } from '../../errors.ts';
 import type { CatalogFunction, CatalogRelation } from '../catalog-snapshot.ts';
 import { type Environment, isSystemSchema, resolveRelation } from './environment.ts';
-import { functionProblem, triggerProblem } from './functions.ts';
+import { defaultProblem, functionProblem, triggerProblem } from './functions.ts';
 import { isRefusedFunction, isRefusedRelation, isRefusedSetting, isSequenceFunction, showsAllSequences } from './refused-names.ts';
 import type { NamedCall, NamedRelation, Survey } from './survey.ts';
 import { bodyOf, constantText, listOf, type Node, namesOf, objectOf } from './tree.ts';
@@ -161,12 +161,16 @@ function codeBarrier(survey: Survey, env: Environment): Denial | null {
   return null;
 }
 
-/** Triggers and rules of the written relations, their partitions and the tables behind written views. */
+/** Column defaults, triggers and rules of the written relations, their partitions and the tables behind written views. */
 function writeBarrier(survey: Survey, env: Environment): Denial | null {
   if (env.closure.isEmpty) return null;
   for (const write of survey.writes) {
     for (const named of resolveRelation(env, write.schema, write.name).relations) {
       for (const relation of env.closure.writtenWith(named)) {
+        for (const column of relation.columns) {
+          const problem = column.default === undefined ? null : defaultProblem(column.default, env);
+          if (problem) return unproven(problem);
+        }
         if (!relation.hasTriggers) continue;
         if (!relation.triggerFunctions) return unproven(`a rule of "${relation.name}" changes what a write does`);
         for (const oid of relation.triggerFunctions) {

@@ -9,7 +9,7 @@ const transparent: ReadonlySet<string> = new Set([
   'A_ArrayExpr', 'A_Const', 'A_Expr', 'A_Indices', 'A_Indirection', 'A_Star', 'Boolean', 'BoolExpr', 'BooleanTest', 'CaseExpr', 'CaseWhen', 'CoalesceExpr',
   'CollateClause', 'CurrentOfExpr', 'Float', 'FuncCall', 'GroupingFunc', 'GroupingSet', 'Integer', 'BitString', 'JsonAggConstructor', 'JsonArgument', 'JsonArrayAgg', 'JsonArrayConstructor',
   'JsonArrayQueryConstructor', 'JsonBehavior', 'JsonFormat', 'JsonFuncExpr', 'JsonIsPredicate', 'JsonKeyValue', 'JsonObjectAgg', 'JsonObjectConstructor', 'JsonOutput',
-  'JsonParseExpr', 'JsonReturning', 'JsonScalarExpr', 'JsonSerializeExpr', 'JsonValueExpr', 'List', 'MinMaxExpr', 'MultiAssignRef', 'NamedArgExpr', 'NullTest', 'ParamRef',
+  'JsonParseExpr', 'JsonReturning', 'JsonScalarExpr', 'JsonSerializeExpr', 'JsonValueExpr', 'List', 'MinMaxExpr', 'MultiAssignRef', 'NamedArgExpr', 'NullTest', 'ParamRef', 'MergeSupportFunc',
   'RowExpr', 'SQLValueFunction', 'SetToDefault', 'SortBy', 'String', 'TypeCast', 'TypeName', 'WindowDef', 'XmlExpr', 'XmlSerialize',
 ]);
 

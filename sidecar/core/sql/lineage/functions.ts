@@ -46,10 +46,11 @@ function judgeFunction(candidate: CatalogFunction, env: Environment): string | n
   if (candidate.supports) {
     return candidate.supports.map((oid) => supportProblem(oid, env)).find((problem) => problem !== null) ?? null;
   }
-  if (candidate.language === 'c') return candidate.library !== undefined && isComputingLibrary(candidate.library) ? null : `${name} is compiled code`;
+  if (candidate.language === 'c' && candidate.defaults === undefined) return candidate.library !== undefined && isComputingLibrary(candidate.library) ? null : `${name} is compiled code`;
   const surveys = bodySurveys(candidate, env);
-  if (!surveys) return `the body of ${name} cannot be read or runs text as SQL`;
-  for (const survey of surveys) {
+  const defaults = candidate.defaults === undefined ? [] : surveyText(`SELECT ${candidate.defaults}`, env);
+  if (!surveys || !defaults) return `the body of ${name} cannot be read or runs text as SQL`;
+  for (const survey of [...surveys, ...defaults]) {
     const barrier = findBarrier(survey, env);
     if (barrier) return `${name}: ${barrier.detail ?? barrier.message}`;
     if (relationsOf(survey, env).some((relation) => env.closure.isTouched(relation.oid))) return `${name} touches a relation with masked columns`;
@@ -60,6 +61,19 @@ function judgeFunction(candidate: CatalogFunction, env: Environment): string | n
 function supportProblem(oid: number, env: Environment): string | null {
   const [support] = env.closure.functionsOf([oid]);
   return support ? functionProblem(support, env) : 'an aggregate has a support function that cannot be read';
+}
+
+/** Why the default of a column may bring a masked value into its table, for INSERT to show; null when it provably does not. */
+export function defaultProblem(text: string, env: Environment): string | null {
+  const known = env.closure.defaultProblems.get(text);
+  if (known !== undefined) return known;
+  const surveys = surveyText(`SELECT ${text}`, env);
+  // A sequence moves forward by one whatever it holds: that is what a default is for.
+  const calls = surveys?.map((survey) => ({ ...survey, calls: survey.calls.filter((call) => call.names.at(-1) !== 'nextval') }));
+  const barrier = calls?.map((survey) => findBarrier(survey, { ...env, searchPath: 'any' })).find((found) => found !== null);
+  const problem = calls ? (barrier ? `a column default: ${barrier.detail ?? barrier.message}` : null) : 'a column default cannot be read';
+  env.closure.defaultProblems.set(text, problem);
+  return problem;
 }
 
 /** Every statement and expression of a body; null when one is dynamic or does not parse. */
