@@ -1,6 +1,8 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import { join } from 'node:path';
+import { openDirectory } from '../sidecar/adapters/evidence-source.ts';
+import { verifyEvidence } from '../sidecar/adapters/evidence-verify.ts';
 import { openRecorder } from '../sidecar/adapters/session-recorder.ts';
 import { LogEncoder, newChain } from '../sidecar/core/recording/encode.ts';
 import { SessionEvents } from '../sidecar/core/recording/ocsf.ts';
@@ -61,10 +63,34 @@ async function withFiles(count: number, directory: string): Promise<void> {
   console.log(`one statement with a row, everything written: ${(wall * 1000 / count).toFixed(2)} us wall, ${((used.user + used.system) / count).toFixed(2)} us CPU; ${Math.round(count * 2 / wall * 1000)} chained records/s`);
 }
 
+/** Many records in few writes, then the offline verification of all of them. */
+async function verifyMany(records: number, dataDirectory: string): Promise<void> {
+  const recorder = await openRecorder({ dataDirectory, namespace: 'bench', clock, reserveBytes: 1_048_576, minFreeBytes: 0, minFreeShare: 0 });
+  const session = recorder.open('01BENCHMANY');
+  await session.start(aSubject('01BENCHMANY', { recording: { content: 'Metadata', durability: 'Write' } }), aBackend());
+  const chunk = Array.from({ length: 50 }, () => pgbench);
+  const started = performance.now();
+  for (let done = 0; done < records / 2; done += chunk.length) {
+    const numbers = await session.recordIntents(chunk);
+    for (const statement of numbers) session.recordResult(aResult(statement, answer));
+  }
+  await session.end('ClientClosed', { rows: records / 2, bytes: 0, denied: 0 });
+  await recorder.close();
+  const wall = performance.now() - started;
+  console.log(`${records} records in chunks of 50: ${Math.round(records / wall * 1000)} chained records/s written (target 40,000: ratio ${(records / wall / 40).toFixed(1)})`);
+  const cpu = process.cpuUsage();
+  const before = performance.now();
+  const report = await verifyEvidence(openDirectory(dataDirectory), null);
+  const seconds = (performance.now() - before) / 1000;
+  const used = process.cpuUsage(cpu);
+  console.log(`verify: ${report.records} records in ${seconds.toFixed(1)} s (${((used.user + used.system) / 1e6).toFixed(1)} s CPU), ${JSON.stringify(report.findings.counts)}; 1 million would take ${(seconds / report.records * 1e6).toFixed(1)} s (target 60: ratio ${(60 / (seconds / report.records * 1e6)).toFixed(1)})`);
+}
+
 const directory = fs.mkdtempSync(join(os.tmpdir(), 'sallyport-bench-'));
 try {
   encodeOnly(100_000);
-  await withFiles(Number(process.argv[2] ?? 100_000), directory);
+  await withFiles(100_000, join(directory, 'one'));
+  await verifyMany(Number(process.argv[2] ?? 200_000), join(directory, 'many'));
 } finally {
   fs.rmSync(directory, { recursive: true, force: true });
 }

@@ -29,6 +29,8 @@ export interface RecorderOptions {
   readonly timers?: Timers;
   /** Gets the text of complete lines for stdout; must not block or throw. */
   readonly echo?: (lines: string) => void;
+  /** Lines that `echo` had to drop so far; heartbeats say it. */
+  readonly echoDropped?: () => number;
   /** Default 64 MiB. */
   readonly segmentBytes?: number;
   /** Default 64 MiB. */
@@ -234,7 +236,7 @@ export class Recorder implements RecorderFactory {
     this.#background(() => {
       const log = this.#log;
       if (log === null || this.#outage !== null) return;
-      log.add('heartbeat', lifecycleBody('heartbeat', this.#options.clock.now(), { log: { kind: 'proxy', totals: log.totals, open_sessions: this.#live.size } }), null);
+      log.add('heartbeat', lifecycleBody('heartbeat', this.#options.clock.now(), { log: { kind: 'proxy', totals: log.totals, open_sessions: this.#live.size, echo_dropped: this.#options.echoDropped?.() ?? 0 } }), null);
       log.write();
     });
   }
