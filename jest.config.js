@@ -1,9 +1,17 @@
-/** Unit tests stand beside the code; e2e tests run real servers and clients. */
-const shared = { testEnvironment: 'node', transform: {}, extensionsToTreatAsEsm: ['.ts'], moduleFileExtensions: ['ts', 'js', 'json'], modulePathIgnorePatterns: ['<rootDir>/dist/'] };
+/** Unit tests stand beside the code and open no socket; e2e tests run real servers and clients. */
+const shared = {
+  testEnvironment: 'node',
+  transform: {},
+  extensionsToTreatAsEsm: ['.ts'],
+  moduleFileExtensions: ['ts', 'js', 'json'],
+  modulePathIgnorePatterns: ['<rootDir>/dist/'],
+};
+const never = ['/node_modules/', '/dist/'];
 
 export default {
+  reporters: ['default', '<rootDir>/tools/totals-reporter.ts'],
   projects: [
-    { ...shared, displayName: 'unit', testMatch: ['<rootDir>/**/*.test.ts'], testPathIgnorePatterns: ['/node_modules/', '/dist/', '\\.e2e\\.test\\.ts$'] },
-    { ...shared, displayName: 'e2e', testMatch: ['<rootDir>/**/*.e2e.test.ts'], testPathIgnorePatterns: ['/node_modules/', '/dist/'] },
+    { ...shared, displayName: 'unit', testMatch: ['<rootDir>/**/*.test.ts'], testPathIgnorePatterns: [...never, '\\.e2e\\.test\\.ts$'], setupFiles: ['<rootDir>/tools/testkit/no-sockets.ts'] },
+    { ...shared, displayName: 'e2e', testMatch: ['<rootDir>/**/*.e2e.test.ts'], testPathIgnorePatterns: never, setupFiles: ['<rootDir>/tools/testkit/allow-sockets.ts'], testTimeout: 60_000 },
   ],
 };

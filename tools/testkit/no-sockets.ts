@@ -1,0 +1,4 @@
+import { forbidSockets } from './socket-guard.ts';
+
+// Jest setup file of the unit project.
+forbidSockets();
