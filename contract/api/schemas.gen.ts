@@ -667,7 +667,7 @@ export const resourceKinds: Readonly<Record<KindName, ResourceKind>> = {
          "message": "opening a session is approved with scope Session or Window"
         },
         {
-         "rule": "!has(self.approval) || has(self.approval.grantTTL)",
+         "rule": "!has(self.approval) || has(self.approval.scope) || has(self.approval.grantTTL)",
          "message": "an approval that opens sessions needs grantTTL"
         }
        ],
