@@ -17,10 +17,10 @@ import { TooDeep } from './walk.ts';
 /** The masking side of an inspection (`lineage.ts` makes it); a function, so that either side can be tested alone. */
 export interface MaskingReview {
   /**
-   * Judges one statement, e.g. `{ SelectStmt: … }`. Called for every statement that can move rows or define something; never for the wrapper of PREPARE, DECLARE and
-   * EXPLAIN (for their inner statement instead), nor for transaction control, SET, SHOW, EXECUTE, FETCH and the like.
+   * Judges one statement, e.g. `{ SelectStmt: … }`. Called for every statement that can move rows or define something, EXPLAIN as a whole included; for PREPARE and
+   * DECLARE with their inner statement; never for transaction control, SET, SHOW, EXECUTE, FETCH and the like.
    */
-  judge(statement: unknown, scope: NameScope): { readonly judgement: MaskJudgement; readonly maskedParameters: readonly number[] };
+  judge(statement: unknown, scope: NameScope): { readonly judgement: MaskJudgement; readonly maskedParameters: readonly number[]; readonly usesEquality?: boolean };
   /** True when the relation has, or can show, a masked column. */
   touchesMasked(schema: string, name: string): boolean;
 }
@@ -90,7 +90,7 @@ function readStatement(statement: unknown, source: Source, scope: NameScope, opt
   const kind = classify(statement, findings, input);
   const isWrapper = node === 'PrepareStmt' || node === 'DeclareCursorStmt';
   const inner = isWrapper ? readStatement(body['query'], source, scope, options) : null;
-  const masked = options.masking === null ? clear : judgeMasking(statement, node, body, scope, options.masking);
+  const masked = options.masking === null ? clear : judgeMasking(statement, node, scope, options.masking);
   const effect = readEffect(node, body, findings, inner);
   const refusal = findings.refusal ?? inner?.refusal ?? (options.masking === null ? null : refuseInMaskedSession(node, body, findings)) ?? searchPathConflict(findings);
   return {
@@ -107,6 +107,7 @@ function readStatement(statement: unknown, source: Source, scope: NameScope, opt
     refusal,
     masking: inner === null ? masked.judgement : inner.masking.outcome === 'refused' ? inner.masking : clear.judgement,
     maskedParameters: inner === null ? masked.maskedParameters : inner.maskedParameters,
+    ...((inner === null ? masked.usesEquality : inner.usesEquality) === true ? { usesEquality: true } : {}),
   };
 }
 
@@ -118,15 +119,14 @@ const withoutRows: ReadonlySet<string> = new Set([
   'ExecuteStmt',
 ]);
 
-function judgeMasking(statement: unknown, node: string, body: TreeNode, scope: NameScope, masking: MaskingReview): ReturnType<MaskingReview['judge']> {
+function judgeMasking(statement: unknown, node: string, scope: NameScope, masking: MaskingReview): ReturnType<MaskingReview['judge']> {
   if (withoutRows.has(node)) return clear;
-  if (node !== 'ExplainStmt') return masking.judge(statement, scope);
-  // A plan shows folded constants and estimates made from stored values.
-  const { judgement, maskedParameters } = masking.judge(body['query'], scope);
-  if (judgement.outcome === 'columns' && judgement.columns.some((column) => column !== null)) {
-    return { judgement: { outcome: 'refused', denial: deny('MASKED_COLUMN_REFUSED', { message: 'EXPLAIN of a masked column can show its values' }) }, maskedParameters };
-  }
-  return { judgement: judgement.outcome === 'refused' ? judgement : { outcome: 'clear' }, maskedParameters };
+  const verdict = masking.judge(statement, scope);
+  if (node !== 'ExplainStmt' || verdict.judgement.outcome !== 'columns') return verdict;
+  // The answer is a plan, not the columns; a plan shows folded constants and estimates made from stored values.
+  const isMasked = verdict.judgement.columns.some((column) => column !== null);
+  const denial = deny('MASKED_COLUMN_REFUSED', { message: 'EXPLAIN of a masked column can show its values' });
+  return { ...verdict, judgement: isMasked ? { outcome: 'refused', denial } : { outcome: 'clear' } };
 }
 
 function readEffect(node: string, body: TreeNode, findings: Findings, inner: StatementFacts | null): StatementEffect | null {

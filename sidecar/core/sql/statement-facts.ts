@@ -60,6 +60,8 @@ export interface StatementFacts {
   readonly masking: MaskJudgement;
   /** A query-parameter (`$n`) position that is compared with, assigned to or inserted into a masked column: never recorded in clear. */
   readonly maskedParameters: readonly number[];
+  /** An allowed `masked column = constant` stands in WHERE (`predicates: Equality`): rate-limited and flagged in the record. */
+  readonly usesEquality?: boolean;
 }
 
 /**
