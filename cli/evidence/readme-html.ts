@@ -43,16 +43,16 @@ ${listing('Sessions', 'Each connection of a person, job or agent to a target.', 
     ['Statements', (r) => number(r['statements'])], ['Denied', (r) => number(r['denied'])], ['Rows', (r) => number(r['rows'])], ['End', (r) => text(r['end_reason'] ?? 'open')], ['Session', (r) => code(r['session'])],
   ], new Set([4, 5, 6]))}
 ${listing('Statements', 'One row per execution. "by" is the policy and rule that decided.', 'statements', totals.statements, [
-    ['Time (UTC)', (r) => stamp(r['time'])], ['User', (r) => text(r['user'])], ['Target', (r) => text(r['target'])], ['Statement', (r) => `${code(cut(r['text']))}${r['parameters'] === null ? '' : `<br><small>parameters ${code(cut(r['parameters']))}</small>`}`],
-    ['Decision', (r) => `${text(r['effect'])}<br><small>by ${text(r['policy'])}${r['rule'] === null ? '' : ` / ${text(r['rule'])}`}${r['approvers'] === null ? '' : `<br>approved by ${text(r['approvers'])}`}</small>`],
+    ['Time (UTC)', (r) => stamp(r['time'])], ['User', (r) => name(r['user'])], ['Target', (r) => text(r['target'])], ['Statement', (r) => `${code(cut(r['text']))}${r['parameters'] === null ? '' : `<br><small>parameters ${code(cut(r['parameters']))}</small>`}`],
+    ['Decision', (r) => `${text(r['effect'])}<br><small>by ${text(r['policy'])}${r['rule'] === null ? '' : ` / ${text(r['rule'])}`}${r['approvers'] === null ? '' : `<br>approved by ${name(r['approvers'])}`}</small>`],
     ['Outcome', (r) => `${text(r['outcome'] ?? 'no result yet')}${r['sqlstate'] === null ? '' : ` <small>${text(r['sqlstate'])}</small>`}`], ['Rows', (r) => number(r['rows'])], ['Masked', (r) => number(r['masked_cells'])],
   ], new Set([6, 7]))}
 ${listing('Approvals', 'Requests and what became of them. Nobody can approve their own request; the digest binds the exact statement.', 'approvals', totals.approvals, [
-    ['Time (UTC)', (r) => stamp(r['time'])], ['Event', (r) => text(r['event'])], ['Request', (r) => code(r['request'])], ['Requester', (r) => text(r['requester'])], ['For', (r) => `${text(r['scope'])} on ${text(r['target'])}<br><small>${text(r['kind'])} ${text(r['objects'])}</small>`],
-    ['Decision', (r) => text(r['decision'])], ['Approver', (r) => text(r['approver'])], ['Reason', (r) => text(cut(r['reason']))],
+    ['Time (UTC)', (r) => stamp(r['time'])], ['Event', (r) => text(r['event'])], ['Request', (r) => code(r['request'])], ['Requester', (r) => name(r['requester'])], ['For', (r) => `${text(r['scope'])} on ${text(r['target'])}<br><small>${text(r['kind'])} ${text(r['objects'])}</small>`],
+    ['Decision', (r) => text(r['decision'])], ['Approver', (r) => name(r['approver'])], ['Reason', (r) => text(cut(r['reason']))],
   ], new Set())}
 ${listing('Denied attempts', 'Failed logins, denied statements, and statements cancelled while they waited for approval.', 'denied_attempts', totals.denied_attempts, [
-    ['Time (UTC)', (r) => stamp(r['time'])], ['Event', (r) => text(r['event'])], ['User', (r) => `${text(r['user'])}${r['user_verified'] === true ? '' : '<br><small>as claimed, not verified</small>'}`], ['Target', (r) => text(r['target'])],
+    ['Time (UTC)', (r) => stamp(r['time'])], ['Event', (r) => text(r['event'])], ['User', (r) => `${name(r['user'])}${r['user_verified'] === true ? '' : '<br><small>as claimed, not verified</small>'}`], ['Target', (r) => text(r['target'])],
     ['Statement', (r) => (r['text'] === null ? '' : code(cut(r['text'])))], ['Code', (r) => text(r['code'])], ['Rule', (r) => `${text(r['policy'])}${r['rule'] === null ? '' : ` / ${text(r['rule'])}`}`], ['From', (r) => text(r['client_ip'])],
   ], new Set())}
 ${proofText(facts)}
@@ -115,12 +115,17 @@ function text(value: unknown): string {
   return value === null || value === undefined ? '' : escaped(String(value));
 }
 
+/** Names can be long and have no blank: they may break anywhere, other words may not. */
+function name(value: unknown): string {
+  return value === null || value === undefined ? '' : `<span class="who">${escaped(String(value))}</span>`;
+}
+
 function code(value: unknown): string {
   return value === null || value === undefined ? '' : `<code>${escaped(String(value))}</code>`;
 }
 
 function user(row: Row): string {
-  return `${text(row['user'])}${row['agents'] === '' || row['agents'] === null ? '' : `<br><small>through agent ${text(row['agents'])}</small>`}<br><small>${text(row['client_ip'])}${row['application'] === null ? '' : `, ${text(row['application'])}`}</small>`;
+  return `${name(row['user'])}${row['agents'] === '' || row['agents'] === null ? '' : `<br><small>through agent ${text(row['agents'])}</small>`}<br><small>${text(row['client_ip'])}${row['application'] === null ? '' : `, ${text(row['application'])}`}</small>`;
 }
 
 function number(value: unknown): string {
@@ -172,7 +177,8 @@ code, pre { font: 12.5px/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, mono
 pre { background: #f6f8fa; border: 1px solid #d0d7de; padding: 8px 12px; }
 table { border-collapse: collapse; width: 100%; margin: 8px 0 12px; }
 th { text-align: left; font-weight: 600; font-size: 12px; color: #57606a; border-bottom: 1px solid #8c959f; padding: 4px 10px 4px 0; white-space: nowrap; }
-td { vertical-align: top; border-bottom: 1px solid #e4e8ec; padding: 5px 10px 5px 0; overflow-wrap: anywhere; }
+td { vertical-align: top; border-bottom: 1px solid #e4e8ec; padding: 5px 10px 5px 0; overflow-wrap: break-word; }
+.who { display: inline-block; min-width: 13em; overflow-wrap: anywhere; }
 td:first-child { white-space: nowrap; }
 table.facts { width: auto; } table.facts th { width: 90px; border: 0; padding-top: 5px; } table.facts td { border: 0; white-space: normal; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }
@@ -182,7 +188,7 @@ table.facts { width: auto; } table.facts th { width: 90px; border: 0; padding-to
 .tiles b { display: block; font-size: 22px; font-variant-numeric: tabular-nums; } .tiles span { color: #57606a; font-size: 12px; }
 @media print {
   @page { margin: 14mm; size: A4 landscape; }
-  body { font-size: 10px; padding: 0; max-width: none; } h1 { font-size: 18px; } h2 { font-size: 13px; margin-top: 18px; }
-  code, pre, small { font-size: 9px; } thead { display: table-header-group; } tr, .tiles div { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  body { font-size: 10px; padding: 0; max-width: none; } h1 { font-size: 18px; } h2 { font-size: 13px; margin-top: 18px; } h3 { font-size: 11.5px; } th { font-size: 9.5px; }
+  code, pre, small { font-size: 9px; } .who { min-width: 15em; } thead { display: table-header-group; } tr, .tiles div { break-inside: avoid; } h2, h3 { break-after: avoid; }
 }
 `;

@@ -81,7 +81,7 @@ export class SqlRecording {
     if (state.rows >= this.#limits.rows) return this.#stop(nowMs, n, state, 'rows', this.#limits.rows, state.rows);
     const cells = this.#cells(nowMs, n, state, body);
     if (state.bytes + cells.length > this.#limits.bytes) return this.#stop(nowMs, n, state, 'bytes', this.#limits.bytes, state.bytes);
-    if (this.#sessionBytes + cells.length > this.#limits.sessionBytes) return this.#stopSession(nowMs, n);
+    if (this.#sessionBytes + (this.#batch?.bytes ?? 0) + cells.length > this.#limits.sessionBytes) return this.#stopSession(nowMs, n);
     state.rows += 1;
     state.bytes += cells.length;
     if (this.#batch !== null && (this.#batch.statement !== n || this.#batch.rows.length >= batchRows || this.#batch.bytes + cells.length > batchBytes)) this.#closeBatch(nowMs);
