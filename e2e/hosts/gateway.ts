@@ -46,8 +46,12 @@ export interface WorldOptions {
   readonly databases?: readonly string[];
   readonly postgres?: PostgresOptions;
   readonly tokenTtlSeconds?: number;
+  /** YAML of the Target's `tls`; default VerifyFull. */
+  readonly targetTls?: string;
   /** More options of `sallyport serve`. */
   readonly serve?: readonly string[];
+  /** A server that is running already: it is not stopped with the world. */
+  readonly sharedPostgres?: PostgresHost;
   /** Account that the gateway uses; default the superuser. */
   readonly account?: { readonly username: string; readonly password: string };
   /** Run before the gateway starts, e.g. to make a role. */
@@ -87,7 +91,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   mkdirSync(configDirectory);
   const authority = await createAuthority();
   const [postgres, issuer] = await Promise.all([
-    authority.issue({ commonName: 'db', ips: ['127.0.0.1'] }).then((tls) => startPostgres({ tls, ...options.postgres })),
+    options.sharedPostgres ?? authority.issue({ commonName: 'db', ips: ['127.0.0.1'] }).then((tls) => startPostgres({ tls, ...options.postgres })),
     startIssuer({ authority, clients: options.clients ?? clients, ttlSeconds: options.tokenTtlSeconds ?? 3600 }),
   ]);
   await options.prepare?.(postgres);
@@ -110,7 +114,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     restart: async () => { gateway = await start(); },
     [Symbol.asyncDispose]: async () => {
       await gateway.stop();
-      await Promise.all([postgres.stop(), issuer.stop()]);
+      await Promise.all([options.sharedPostgres ? undefined : postgres.stop(), issuer.stop()]);
       rmSync(root, { recursive: true, force: true });
     },
   };
@@ -131,7 +135,7 @@ spec:
   postgres:
     host: 127.0.0.1
     port: ${postgres.port}
-    tls: {mode: VerifyFull, caSecretRef: {name: ca, key: ca.crt}}
+    tls: ${options.targetTls ?? '{mode: VerifyFull, caSecretRef: {name: ca, key: ca.crt}}'}
     credentials: {secretRef: {name: db-account}}
     databases: ${JSON.stringify(options.databases ?? ['postgres'])}
 ---

@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto';
+import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import type { ParameterRecord } from '../../contract/audit.ts';
 import type { MaskingRule } from '../../contract/proxy-config.ts';
 import { planRow } from '../core/masking/cross-check.ts';
@@ -50,6 +50,8 @@ interface Basis {
   readonly closure: MaskClosure;
 }
 
+const rememberedHmacs = 64;
+
 /** Literals and parameters in records and requests are searched for these whatever the policy masks. */
 const recordRules: readonly MaskingRule[] = [{ columns: null, detectors: ['us-ssn', 'payment-card', 'us-itin', 'iban', 'secret'], style: 'Redact', keepFirst: 0, keepLast: 0, predicates: 'Deny' }];
 
@@ -66,6 +68,8 @@ export async function openSessionInspector(deps: InspectorDeps): Promise<Session
 class Inspector implements SessionInspector {
   readonly #deps: InspectorDeps;
   readonly #recordDetectors: DetectorSet;
+  readonly #digestKey: KeyObject;
+  readonly #textHmacs = new Map<string, string>();
   readonly #temporary = new Set<string>();
   #createdInTransaction = new Set<string>();
   #basis: Basis;
@@ -76,6 +80,7 @@ class Inspector implements SessionInspector {
 
   constructor(deps: InspectorDeps, snapshot: CatalogSnapshot) {
     this.#deps = deps;
+    this.#digestKey = createSecretKey(deps.digestKey);
     this.#basis = this.#makeBasis(snapshot);
     this.#recordDetectors = compileDetectors(recordRules) as DetectorSet;
   }
@@ -158,7 +163,13 @@ class Inspector implements SessionInspector {
   }
 
   textHmac(text: string): string {
-    return `hmac-sha256:${createHmac('sha256', this.#deps.digestKey).update('sallyport/text/v1\0').update(text).digest('hex')}`;
+    const known = this.#textHmacs.get(text);
+    if (known) return known;
+    const made = `hmac-sha256:${createHmac('sha256', this.#digestKey).update(`sallyport/text/v1\0${text}`).digest('hex')}`;
+    // A prepared statement asks for the same one at each execution; texts that come once must not fill the memory.
+    if (this.#textHmacs.size >= rememberedHmacs) this.#textHmacs.clear();
+    if (text.length <= 4_096) this.#textHmacs.set(text, made);
+    return made;
   }
 
   searchPathText(): string {
