@@ -10,6 +10,7 @@ import { readOrCreateKey } from '../../sidecar/adapters/directory/keys.ts';
 import { listenerCertificate } from '../../sidecar/adapters/directory/listener-certificate.ts';
 import { createDirectorySecrets } from '../../sidecar/adapters/directory/secrets.ts';
 import { createIssuerKeys } from '../../sidecar/adapters/jwks.ts';
+import { createLineEcho } from '../../sidecar/adapters/line-echo.ts';
 import { openRecorder } from '../../sidecar/adapters/session-recorder.ts';
 import { createSqlParser } from '../../sidecar/adapters/sql-parser.ts';
 import { deny } from '../../sidecar/core/errors.ts';
@@ -47,7 +48,8 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
     return 1;
   }
   const { namespace } = current.config;
-  const recorder = await openRecorder({ dataDirectory: options.data, namespace, clock, ...(options.auditToStdout ? { echo: stdoutEcho() } : {}) });
+  const copy = options.auditToStdout ? createLineEcho(process.stdout) : null;
+  const recorder = await openRecorder({ dataDirectory: options.data, namespace, clock, ...(copy === null ? {} : { echo: copy.echo, echoDropped: copy.dropped }) });
   const approvals = await openDirectoryApprovals({ dataDirectory: options.data, clock, log, onEvent: (code, facts) => recorder.event(code, facts), isPolicyCurrent: (by) => isCurrent(config.current()?.config ?? null, by) });
   const keys = createIssuerKeys({ clock, log });
   const parser = await createSqlParser();
@@ -108,13 +110,4 @@ function openConfig(options: ServeOptions, secrets: ReturnType<typeof createDire
 function isCurrent(config: ProxyConfig | null, by: DecidedBy): boolean {
   const policy = config?.policies.find((candidate) => candidate.uid === by.policyUid && candidate.generation === by.policyGeneration);
   return policy !== undefined && (by.rule === null || policy.rules.some((rule) => rule.name === by.rule));
-}
-
-/** Bytes of audit lines that may wait for a slow reader of stdout; the data directory has them all. */
-const stdoutLimitBytes = 4 * 1024 * 1024;
-
-function stdoutEcho(): (lines: string) => void {
-  return (lines) => {
-    if (process.stdout.writableLength < stdoutLimitBytes) process.stdout.write(lines);
-  };
 }
