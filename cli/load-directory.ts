@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { formatPath, isRecord } from '../contract/api/validate-schema.ts';
 import { isKindName, readResource } from '../contract/api/read-resource.ts';
 import type { FieldPath, FieldProblem } from '../contract/api/structural-schema.ts';
@@ -45,6 +46,8 @@ export async function loadDirectory(dir: string): Promise<LoadedDirectory> {
   for (const { file, text, problem } of files) {
     if (problem !== null) problems.push(problem);
     if (text === null) continue;
+    // Reading YAML takes about 1 ms per object; live sessions get their turn between files.
+    await setImmediate();
     const yaml = readYaml(text, file);
     problems.push(...yaml.problems);
     for (const document of yaml.documents.flatMap(itemsOf)) {
