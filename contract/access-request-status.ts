@@ -38,8 +38,10 @@ export interface RequestEnding {
   readonly atMs: number;
 }
 
+/** Why a stored decision does not count. */
 export type IgnoredReason = 'UIDMismatch' | 'DigestMismatch' | 'SelfApproval' | 'NotInApproverGroup' | 'TooLate' | 'Duplicate' | 'AfterFinal';
 
+/** What the decisions on one request come to at one moment. */
 export interface RequestStatus {
   readonly phase: RequestPhase;
   /** Distinct people whose approval counts. */

@@ -39,6 +39,7 @@ export const approvalRequestViewSchema = z.object({
   mayDecide: z.boolean(),
 });
 
+/** One request as the HTTP API shows it. */
 export type ApprovalRequestView = z.infer<typeof approvalRequestViewSchema>;
 
 /** Body of POST /v1/requests/NAME/decision. `digest` is the digest of the request as the approver saw it; the gateway refuses another one. */
@@ -50,4 +51,5 @@ export const decisionBodySchema = z.strictObject({
 
 /** Body of every answer above 399. */
 export const apiErrorSchema = z.object({ code: z.string(), message: z.string(), hint: z.string(), detail: z.string().nullable().optional() });
+/** An error as the HTTP API answers it. */
 export type ApiError = z.infer<typeof apiErrorSchema>;

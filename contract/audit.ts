@@ -26,6 +26,7 @@ export interface SessionSubject {
   readonly startedAtMs: number;
 }
 
+/** The server process behind a session, for matching with the target's own log. */
 export interface BackendFacts {
   readonly role: string;
   readonly pid: number;
@@ -33,6 +34,7 @@ export interface BackendFacts {
   readonly credentialRef: string;
 }
 
+/** What policy said, as it stands in a record: effect, reason, and who decided. */
 export interface DecisionRecord {
   readonly effect: 'Allow' | 'Deny' | 'RequireApproval';
   readonly reason: string;
@@ -44,6 +46,7 @@ export interface DecisionRecord {
   readonly evaluatedAtMs: number;
 }
 
+/** One bind parameter as recorded, masked. */
 export interface ParameterRecord {
   readonly n: number;
   readonly type: string;
@@ -77,6 +80,7 @@ export interface StatementIntent {
   readonly continues: number | null;
 }
 
+/** One counted approval behind a forwarded statement. */
 export interface ApprovalRecord {
   readonly request: string;
   readonly requestUid: string;
@@ -114,6 +118,7 @@ export interface StatementAttempt {
   readonly request: string | null;
 }
 
+/** Why a session ended: the closed list of all records and metrics. */
 export type EndReason = 'ClientClosed' | 'TargetClosed' | 'Expired' | 'Revoked' | 'Idle' | 'PolicyChanged' | 'RecorderFailed' | 'ProxyShutdown' | 'ProtocolViolation' | 'Failed';
 
 /** A result column as the recording shows it. */

@@ -3,6 +3,7 @@ import { Environment, type ASTNode } from '@marcbachmann/cel-js';
 /** What an expression says about one token's claims. `failed` denies the session (P10): it never counts as "does not match". */
 export type ClaimVerdict = { readonly outcome: 'matched' } | { readonly outcome: 'not-matched' } | { readonly outcome: 'failed'; readonly problem: string };
 
+/** An expression that can be evaluated, or why it cannot be accepted. */
 export type ClaimExpression =
   | { readonly outcome: 'compiled'; readonly evaluate: (claims: Readonly<Record<string, unknown>>) => ClaimVerdict }
   | { readonly outcome: 'refused'; readonly problem: string };

@@ -7,4 +7,5 @@ export const detectorNames = [
   'us-driver-license', 'passport', 'ip-address', 'device-id', 'secret',
 ] as const;
 
+/** Name of a content detector, as policies use it. */
 export type DetectorName = (typeof detectorNames)[number];

@@ -1,5 +1,6 @@
 /** API group and version of every Sallyport resource. */
 export const apiGroup = 'sallyport.dev';
+/** `apiVersion` of every resource. */
 export const apiVersion = 'sallyport.dev/v1alpha1';
 
 /** Annotation on a Target that fixes its listener port in directory mode; in a cluster the operator assigns ports. */

@@ -134,19 +134,30 @@ export const proxyConfigSchema = z.strictObject({
   policies: z.array(policySchema),
 });
 
+/** All that one namespace's proxy knows: plain, resolved data. */
 export type ProxyConfig = z.infer<typeof proxyConfigSchema>;
+/** An issuer that the proxy trusts, compiled. */
 export type IdentityProvider = ProxyConfig['identityProviders'][number];
+/** A Target, compiled. */
 export type Target = ProxyConfig['targets'][number];
+/** An AccessPolicy, compiled. */
 export type Policy = ProxyConfig['policies'][number];
+/** One entry of a policy's subjects. */
 export type Subject = Policy['subjects'][number];
+/** One rule of a policy, its approval resolved. */
 export type Rule = Policy['rules'][number];
+/** Who approves, how many, within how long and for what. */
 export type Approval = NonNullable<Rule['approval']>;
+/** One weekly time window of a policy, in its own time zone. */
 export type Schedule = Policy['when'][number];
+/** What a policy masks, and how. */
 export type MaskingRule = Policy['masking'][number];
 /** The closed list of statement classes (docs/policy.md explains each). */
 export type StatementClass = z.infer<typeof statementClassSchema>;
+/** All statement classes. */
 export const statementClasses: readonly StatementClass[] = statementClassSchema.options;
 
+/** A config, or why it is rejected as a whole. */
 export type ParseOutcome = { readonly outcome: 'parsed'; readonly config: ProxyConfig } | { readonly outcome: 'rejected'; readonly problems: readonly string[] };
 
 /**

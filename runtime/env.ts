@@ -7,7 +7,9 @@ export interface EnvVariable<Value> {
 }
 
 type EnvSpec = Readonly<Record<string, EnvVariable<unknown>>>;
+/** The typed values of a specification, by its keys. */
 export type EnvValues<Spec extends EnvSpec> = { readonly [Key in keyof Spec]: Spec[Key] extends EnvVariable<infer Value> ? Value : never };
+/** All values, or all problems. */
 export type EnvOutcome<Spec extends EnvSpec> = { readonly outcome: 'read'; readonly values: EnvValues<Spec> } | { readonly outcome: 'rejected'; readonly problems: readonly string[] };
 
 /**

@@ -34,6 +34,7 @@ export interface Route {
   readonly answer: (request: HttpRequest) => Promise<HttpAnswer>;
 }
 
+/** Where to listen, what to answer, and within which limits. */
 export interface HttpServerOptions {
   readonly host: string;
   /** 0 = any free port. */
@@ -45,6 +46,7 @@ export interface HttpServerOptions {
   readonly limits?: Partial<HttpLimits>;
 }
 
+/** Limits of one server, in bytes, ms and connections. */
 export interface HttpLimits {
   readonly headerBytes: number;
   readonly bodyBytes: number;
@@ -53,6 +55,7 @@ export interface HttpLimits {
   readonly connections: number;
 }
 
+/** A listening server. */
 export interface HttpServer extends AsyncDisposable {
   readonly port: number;
   readonly url: string;

@@ -1,6 +1,7 @@
 /** Levels: error = a person must act, info = life cycle, debug = the rest. */
 export type LogLevel = 'error' | 'info' | 'debug';
 
+/** Writes JSON lines in three levels; fields are redacted and bounded. */
 export interface Log {
   error(message: string, fields?: Readonly<Record<string, unknown>>): void;
   info(message: string, fields?: Readonly<Record<string, unknown>>): void;
@@ -15,6 +16,7 @@ export interface LogStream {
   write(text: string): unknown;
 }
 
+/** Level, stream and clock of a log. */
 export interface LogOptions {
   readonly level: LogLevel;
   readonly stream: LogStream;

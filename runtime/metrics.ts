@@ -3,6 +3,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 /** Closed set of values for each label: never a user, session, SQL text or anything that a peer chose. */
 export type LabelSets = Readonly<Record<string, readonly string[]>>;
 
+/** A metric and the closed sets that its labels take values from. */
 export interface MetricDeclaration<Labels extends LabelSets> {
   /** `sallyport_sessions_total`: prefix, base unit, `_total` for counters only. */
   readonly name: `sallyport_${string}`;

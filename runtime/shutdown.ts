@@ -6,6 +6,7 @@ export interface SignalSource {
   off(event: NodeJS.Signals, listener: () => void): unknown;
 }
 
+/** The request to end, and its clean-up. */
 export interface Shutdown {
   /** Aborted by the first SIGTERM or SIGINT. */
   readonly signal: AbortSignal;

@@ -7,6 +7,7 @@ import { validateMetadata } from './validate-metadata.ts';
 import { formatPath, isRecord, validateSchema, withDefaults } from './validate-schema.ts';
 import { checkValidationRules } from './validation-rules.ts';
 
+/** A typed resource, or everything that is wrong with it. */
 export type ReadOutcome = { readonly outcome: 'read'; readonly resource: SallyportResource } | { readonly outcome: 'problems'; readonly problems: readonly FieldProblem[] };
 
 /**

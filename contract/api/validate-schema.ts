@@ -47,6 +47,7 @@ export function propertyOf(schema: StructuralSchema, name: string): StructuralSc
   return schema.additionalProperties;
 }
 
+/** Whether a value is a JSON object: not null, not an array. */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,5 +1,6 @@
 import type { AccessPolicyResource } from '../../contract/api/v1alpha1.gen.ts';
 
+/** A Kubernetes label selector as AccessPolicy bears it. */
 export type LabelSelector = NonNullable<AccessPolicyResource['spec']['targets']['selector']>;
 type Requirement = NonNullable<LabelSelector['matchExpressions']>[number];
 

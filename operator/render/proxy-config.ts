@@ -22,6 +22,7 @@ export interface RenderInput {
   readonly withheld?: ReadonlySet<string>;
 }
 
+/** A config that is safe to serve, and what had to be left out of it. */
 export interface RenderOutcome {
   readonly config: ProxyConfig;
   readonly problems: readonly RenderProblem[];

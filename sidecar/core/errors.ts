@@ -101,6 +101,7 @@ export const errorTable = {
   INTERNAL: { text: 'the gateway met an error of its own', remedy: 'try again; if it happens again, report it with the session id' },
 } as const;
 
+/** A stable code; never renamed. */
 export type ErrorCode = keyof typeof errorTable;
 
 /** Facts that may be shown to the user: never an address, an account, a token, a payload or a value. */

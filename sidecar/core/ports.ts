@@ -1,6 +1,7 @@
 import type { ProxyConfig } from '../../contract/proxy-config.ts';
 import type { ErrorCode } from './errors.ts';
 import type { Identity } from './identity/identity.ts';
+import type { IssuerKeys } from './identity/issuer-keys.ts';
 import type { DecidedBy, Grant } from './policy/decision.ts';
 
 /** Wall clock and monotonic clock. */
@@ -38,7 +39,7 @@ export interface KeySource {
    * The function jose's `jwtVerify` takes for one provider.
    * Throws SallyportError ISSUER_UNREACHABLE when no usable keys exist.
    */
-  keysOf(provider: ProxyConfig['identityProviders'][number]): import('jose').JWTVerifyGetKey;
+  keysOf(provider: ProxyConfig['identityProviders'][number]): IssuerKeys;
 }
 
 /** One ask for approval, as an approver sees it. Text and parameters are redacted; `digest` binds the originals (D5). */
@@ -60,12 +61,14 @@ export interface ApprovalAsk {
   readonly statementHmac?: string | null;
 }
 
+/** How a request for approval ended. */
 export type ApprovalOutcome =
   | { readonly outcome: 'approved'; readonly request: string; readonly requestUid: string; readonly approvers: readonly ApproverMark[]; readonly grant: Grant | null }
   | { readonly outcome: 'denied'; readonly request: string; readonly approver: string; readonly reason: string }
   | { readonly outcome: 'expired'; readonly request: string }
   | { readonly outcome: 'withdrawn'; readonly request: string; /** APPROVAL_SUPERSEDED when the policy changed while it waited. */ readonly code?: ErrorCode };
 
+/** One person whose approval counted. */
 export interface ApproverMark {
   readonly key: string;
   readonly username: string;
@@ -74,6 +77,7 @@ export interface ApproverMark {
   readonly method: string;
 }
 
+/** A request that waits for decisions. */
 export interface PendingApproval {
   /** Shown to the user, e.g. `areq-7f3k`. */
   readonly name: string;
@@ -110,6 +114,7 @@ export type SqlParse =
   | { readonly outcome: 'invalid'; readonly message: string; /** 1-based, in characters; null if unknown. */ readonly position: number | null }
   | { readonly outcome: 'failed'; readonly code: 'PARSE_TIMEOUT' | 'STATEMENT_TOO_DEEP' };
 
+/** PostgreSQL's own grammar, behind size limits and a deadline. */
 export interface SqlParser {
   /** Short texts answer synchronously; long ones from a worker with a deadline. Never throws for bad SQL. */
   parse(text: string): SqlParse | Promise<SqlParse>;

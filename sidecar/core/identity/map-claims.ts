@@ -2,6 +2,7 @@ import type { IdentityProvider } from '../../../contract/proxy-config.ts';
 import { deny, type Denial } from '../errors.ts';
 import type { Actor, Identity } from './identity.ts';
 
+/** Whom the claims name, or why they name nobody. */
 export type MappingOutcome = { readonly outcome: 'mapped'; readonly identity: Identity } | { readonly outcome: 'denied'; readonly denial: Denial };
 
 /** Links of an `act` chain that are read (RFC 8693 section 4.1); a longer chain is refused. */

@@ -2,6 +2,7 @@ import { compileClaimExpression, type ClaimExpression, type ClaimVerdict } from 
 import type { Subject } from '../../../contract/proxy-config.ts';
 import type { Identity } from './identity.ts';
 
+/** Whether, and by which subject, a policy names an identity. */
 export type SubjectMatch =
   | { readonly outcome: 'matched'; readonly subject: string }
   | { readonly outcome: 'not-matched' }

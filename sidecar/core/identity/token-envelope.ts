@@ -6,6 +6,7 @@ export interface TokenEnvelope {
   readonly issuer: string;
 }
 
+/** The unverified outside of a token, or its refusal. */
 export type EnvelopeOutcome = { readonly outcome: 'read'; readonly envelope: TokenEnvelope } | { readonly outcome: 'denied'; readonly denial: Denial };
 
 /** Largest token in bytes (docs/identity.md). */

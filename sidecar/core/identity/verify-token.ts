@@ -6,6 +6,7 @@ import type { Identity } from './identity.ts';
 import { mapClaims } from './map-claims.ts';
 import { readTokenEnvelope } from './token-envelope.ts';
 
+/** Who bears the token, or why it is refused. */
 export type VerifyOutcome = { readonly outcome: 'verified'; readonly identity: Identity } | { readonly outcome: 'denied'; readonly denial: Denial };
 
 /**

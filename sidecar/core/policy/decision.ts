@@ -63,4 +63,5 @@ export interface Grant {
   readonly approvers: readonly string[];
 }
 
+/** A policy whose target, window and subjects match. */
 export type MatchedPolicy = Policy;

@@ -13,6 +13,7 @@ export type PolicyVerdict =
   | { readonly outcome: 'not-matched'; readonly policy: Policy; readonly why: string }
   | { readonly outcome: 'failed'; readonly policy: Policy; readonly why: string };
 
+/** Whom, what and when a policy is asked about. */
 export interface PolicyQuestion {
   readonly identity: Identity;
   readonly target: Target;

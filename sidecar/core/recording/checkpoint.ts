@@ -64,6 +64,7 @@ export function parseVkey(vkey: string): NoteVerifier | null {
   return { name, keyId: match[2], vkey: vkey.trim(), key: createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: raw.toString('base64url') }, format: 'jwk' }) };
 }
 
+/** The verdict on one signed note. */
 export type NoteCheck = { readonly outcome: 'valid'; readonly body: string } | { readonly outcome: 'malformed' | 'unknown-key' | 'bad-signature' };
 
 /** Checks one C2SP signed note. Signature lines of other keys are ignored, as the format asks. */

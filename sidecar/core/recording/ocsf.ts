@@ -21,6 +21,7 @@ export interface RecordingSeal {
   readonly bytes: number;
 }
 
+/** Counts that close a session's record. */
 export interface SessionTotals {
   readonly durationMs: number;
   readonly statements: number;

@@ -33,6 +33,7 @@ export interface HoldNotice {
   readonly locksKept: boolean;
 }
 
+/** What a hold needs from its session. */
 export interface HoldDeps {
   readonly approver: Approver;
   readonly announce: (notice: HoldNotice) => void;
@@ -43,12 +44,13 @@ export interface HoldDeps {
   readonly repeatMs?: number;
 }
 
+/** How a hold ended. */
 export type HoldOutcome =
   | { readonly outcome: 'approved'; readonly request: string; readonly approvals: readonly ApprovalRecord[]; readonly grant: Grant | null; readonly use: () => Promise<boolean> }
   | { readonly outcome: 'denied'; readonly request: string | null; readonly denial: Denial };
 
 /** Text and parameters as shown may not be longer: nobody could have seen it all (D5). */
-export const maxShownBytes = 32 * 1024;
+export const maxShownBytes: number = 32 * 1024;
 
 /**
  * Asks for an approval and waits for its end: approved, denied, expired, cancelled or withdrawn.

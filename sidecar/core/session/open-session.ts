@@ -18,6 +18,7 @@ export interface AdmissionPort {
   readonly gone: AbortSignal;
 }
 
+/** What admission asks: config, keys, registry, approver, clock. */
 export interface AdmissionDeps {
   readonly config: ConfigSource;
   readonly keys: KeySource;
@@ -39,6 +40,7 @@ export interface AdmissionAsk {
   readonly onHold: (held: boolean) => void;
 }
 
+/** A session, or its refusal with whoever was recognized. */
 export type OpenOutcome =
   | { readonly outcome: 'opened'; readonly session: Session }
   | { readonly outcome: 'denied'; readonly denial: Denial; readonly identity: Identity | null };

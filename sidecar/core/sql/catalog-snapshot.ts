@@ -19,6 +19,7 @@ export interface CatalogRelation {
   readonly triggerFunctions?: readonly number[];
 }
 
+/** One column as pg_attribute has it. */
 export interface CatalogColumn {
   readonly attnum: number;
   readonly name: string;

@@ -25,6 +25,7 @@ export interface MaskingReview {
   touchesMasked(schema: string, name: string): boolean;
 }
 
+/** What inspection may ask, and what is masked. */
 export interface InspectOptions {
   readonly parser: Pick<SqlParser, 'parse' | 'parsePlPgSql' | 'fingerprint'>;
   /** Null when no masking rule applies to the session. */

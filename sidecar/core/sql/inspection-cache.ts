@@ -23,8 +23,10 @@ export interface InspectionCache {
   size(): { readonly entries: number; readonly bytes: number };
 }
 
+/** Enough for the distinct statements of a busy application. */
 export const defaultInspectionLimits: InspectionLimits = { entries: 5_000, bytes: 32 * 1024 * 1024 };
 
+/** Bounds of the cache, in entries and bytes. */
 export interface InspectionLimits {
   readonly entries: number;
   readonly bytes: number;

@@ -12,6 +12,7 @@ export type ResolvedRelation =
   | { readonly outcome: 'candidates'; readonly candidates: readonly RelationCandidate[] }
   | { readonly outcome: 'unknown' };
 
+/** A relation that a name may mean. */
 export interface RelationCandidate extends ObjectName {
   /** Null when the catalog does not know it (yet). */
   readonly relation: CatalogRelation | null;

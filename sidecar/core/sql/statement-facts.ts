@@ -74,6 +74,7 @@ export type MaskJudgement =
   | { readonly outcome: 'columns'; readonly columns: readonly (OutputMask | null)[] }
   | { readonly outcome: 'refused'; readonly denial: Denial };
 
+/** How one output column is masked. */
 export interface OutputMask {
   /** Index into the session's masking rules. */
   readonly rule: number;

@@ -50,10 +50,12 @@ export function scanText(text: string, columnContext: ReadonlySet<DetectorName>)
 /** No detector has context by column. */
 export const noContext: ReadonlySet<DetectorName> = new Set();
 
+/** Whether a char code is an ASCII digit. */
 export function isDigit(code: number): boolean {
   return code >= 0x30 && code <= 0x39;
 }
 
+/** Whether a char code is an ASCII letter. */
 export function isLetter(code: number): boolean {
   const folded = code | 0x20;
   return folded >= 0x61 && folded <= 0x7a;

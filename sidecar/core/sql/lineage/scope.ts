@@ -25,6 +25,7 @@ export interface CommonTables {
   readonly next: CommonTables | null;
 }
 
+/** The names that are visible at one place of a statement. */
 export interface Scope {
   readonly frame: Frame | null;
   readonly commonTables: CommonTables | null;

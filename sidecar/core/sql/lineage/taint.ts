@@ -39,6 +39,7 @@ export interface Trace {
   readonly maskedParameters: Set<number>;
 }
 
+/** A trace that has seen nothing yet. */
 export function newTrace(env: Environment, mode: Trace['mode'], allowEquality: boolean): Trace {
   return { env, mode, allowEquality, denial: null, indirect: null, usesEquality: false, maskedParameters: new Set() };
 }

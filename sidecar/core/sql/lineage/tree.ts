@@ -23,6 +23,7 @@ export function bodyOf(value: unknown, type: string): Node | null {
   return node?.type === type ? node.body : null;
 }
 
+/** Whether a value is a node of the parse tree. */
 export function isNode(value: unknown): value is Node {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
