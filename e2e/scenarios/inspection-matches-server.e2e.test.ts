@@ -105,9 +105,9 @@ async function runAndRollBack(sql: string): Promise<readonly Done[] | null> {
     const before = await snapshot();
     await client.query(sql);
     const after = await snapshot();
-    return [...before].flatMap(([relation, old]) => {
+    return [...before].flatMap(([relation, old]): readonly Done[] => {
       const now = after.get(relation);
-      if (now === undefined) return [{ use: 'dropped' as const, relation }];
+      if (now === undefined) return [{ use: 'dropped', relation }];
       const grown = (['read', 'inserted', 'updated', 'deleted'] as const).filter((use) => now[use] > old[use]).map((use) => ({ use, relation }));
       return now.file === old.file ? grown : [...grown, { use: 'emptied' as const, relation }];
     });
