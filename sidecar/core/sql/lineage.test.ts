@@ -44,6 +44,7 @@ const followed: readonly (readonly [sql: string, columns: string])[] = [
   ['select (select iban from hr.staff where id = 1)', 'M'],
   ['values (1, (select pay from hr.staff limit 1))', '.M'],
   ['select column2 from (values (1, (select iban from hr.staff limit 1))) v', 'M'],
+  ["select column1 from (values ('a'), ((select iban from hr.staff limit 1))) v", 'M'],
   ['select count(*) from hr.staff', '.'],
   ['select count(*), name from hr.staff group by name having count(*) > 1 order by 2', '..'],
   ['select max(id), upper(name) from hr.staff group by name', '..'],
