@@ -61,7 +61,8 @@ const [newline, backslash] = [0x0a, 0x5c];
 
 function fieldEnd(row: Uint8Array, from: number, delimiter: number): number {
   let at = from;
-  while (row[at] !== delimiter && row[at] !== newline) at += row[at] === backslash ? 2 : 1;
+  while (at < row.length && row[at] !== delimiter && row[at] !== newline) at += row[at] === backslash ? 2 : 1;
+  // The row ends with its newline, so only a backslash right before it leads past the end.
   if (at >= row.length) throw copyViolation('a backslash before the end of the row');
   return at;
 }

@@ -39,9 +39,18 @@ export function compileRowMask(
   const detectorHits: number[] = fields.map(() => 0);
   const actions = fields.map((field, index) => columnAction(columns[index] ?? null, field, detectors, types));
   const isActive = actions.some((action) => action !== null);
-  const maskFrame = (buf: Buffer, start: number, end: number, out: Omit<FrameSink, 'take'>): boolean => {
-    let at = fieldsStart(buf, start, end, actions.length);
+  const maskFrame: RowMask['maskFrame'] = (buf, start, end, out) => {
     const frameAt = out.length;
+    try {
+      return rewriteFrame(buf, start, end, out, frameAt);
+    } catch (error) {
+      // The session may go on after a row that is too long: half a frame must not stay in the output.
+      out.truncate(frameAt);
+      throw error;
+    }
+  };
+  const rewriteFrame = (buf: Buffer, start: number, end: number, out: Omit<FrameSink, 'take'>, frameAt: number): boolean => {
+    let at = fieldsStart(buf, start, end, actions.length);
     // Everything before this position is in `out`; -1 while nothing needs rewriting.
     let copied = -1;
     for (let index = 0; index < actions.length; index += 1) {

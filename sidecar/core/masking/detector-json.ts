@@ -2,46 +2,43 @@ import type { DetectorName } from '../../../contract/detectors.ts';
 import { byteString, type DetectorHit, type DetectorSet, fromByteString, replaceHits } from './detectors.ts';
 
 /**
- * Masks matches in a JSON text so that it stays JSON: inside a string the match is replaced, a number that is or touches a match becomes 0.
+ * Masks matches in a JSON text so that it stays JSON: inside a string the match is replaced, a number that is a match becomes 0.
  *
- * A key is context for its value (`{"ssn": 536227841}`). Strings are searched unescaped; what is matched across tokens hides every token it touches.
+ * A key is context for its value (`{"ssn": 536227841}`), a short string for what follows it (`{"label": "ssn", "value": "536227841"}`).
+ * Strings are searched unescaped; one that cannot be unescaped is hidden whole.
  *
  * @param skip bytes before the text (1 for the version byte of binary jsonb).
- * @returns the same view without a match; null when a match has style Null and is all there is to the document.
+ * @returns the same view without a match.
  */
-export function maskJson(cell: Uint8Array, skip: number, detectors: DetectorSet, context: ReadonlySet<DetectorName>): Uint8Array | null {
+export function maskJson(cell: Uint8Array, skip: number, detectors: DetectorSet, context: ReadonlySet<DetectorName>): Uint8Array {
   const text = byteString(skip === 0 ? cell : cell.subarray(skip));
-  const across = detectors.find(text, context);
   const parts: string[] = [];
   let copied = 0;
   let key = context;
-  let nextAcross = 0;
+  let label = context;
   for (let start = tokenStart(text, 0), end = 0; start < text.length; start = tokenStart(text, end)) {
     end = tokenEnd(text, start);
     const token = text.slice(start, end);
-    while (nextAcross < across.length && (across[nextAcross] as DetectorHit).end <= start) nextAcross += 1;
-    const touching = across[nextAcross];
-    const isTouched = touching !== undefined && touching.start < end;
     const isString = token[0] === '"';
     const isKey = isString && isFollowedByColon(text, end);
     const inner = isString ? unescaped(token) : token.replace(/^-/, '');
-    const hits = inner === null ? [] : detectors.find(inner, isKey ? context : key);
+    const hits = inner === null ? [] : detectors.find(inner, isKey ? context : union(key, label));
     if (isKey) key = union(context, detectors.contextOf(inner ?? ''));
-    if (inner !== null && hits.length === 0 && !isTouched) continue;
+    else label = isString && inner !== null && inner.length <= 40 ? detectors.contextOf(inner) : context;
+    if (inner !== null && hits.length === 0) continue;
     parts.push(text.slice(copied, start), replacementOf(inner, hits, isString, isKey, detectors));
     copied = end;
   }
-  if (copied === 0 && across.length === 0) return cell;
+  if (parts.length === 0) return cell;
   parts.push(text.slice(copied));
-  const masked = copied === 0 ? replaceHits(text, across, detectors.replacement) : parts.join('');
-  return fromByteString(String.fromCharCode(...cell.subarray(0, skip)) + masked);
+  return fromByteString(String.fromCharCode(...cell.subarray(0, skip)) + parts.join(''));
 }
 
 function replacementOf(inner: string | null, hits: readonly DetectorHit[], isString: boolean, isKey: boolean, detectors: DetectorSet): string {
   if (!isKey && hits.some((hit) => hit.style === 'Null')) return 'null';
   if (!isString) return '0';
   if (inner === null || hits.length === 0) return '"********"';
-  return escaped(replaceHits(inner, hits, (hit, text) => (hit.style === 'Null' ? '' : detectors.replacement(hit, text))));
+  return escaped(replaceHits(inner, hits, detectors.replacement));
 }
 
 /** Where the next string or number begins, or the end of the text. */
@@ -88,5 +85,5 @@ function escaped(inner: string): string {
 }
 
 function union(a: ReadonlySet<DetectorName>, b: ReadonlySet<DetectorName>): ReadonlySet<DetectorName> {
-  return a.size === 0 ? b : new Set([...a, ...b]);
+  return a.size === 0 || a === b ? b : b.size === 0 ? a : new Set([...a, ...b]);
 }

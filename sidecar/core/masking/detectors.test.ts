@@ -48,7 +48,7 @@ const cases: readonly (readonly [DetectorName, string, string | null])[] = [
   ['phone', '2125550134', null], ['phone', '112-555-0134', null], ['phone', '212-115-0134', null], ['phone', '+1 112 555 0134', null], ['phone', '1+2125550134', null],
   ['date-of-birth', 'born 1980-02-03', 'born ********'], ['date-of-birth', 'DOB: 02/03/1980', 'DOB: ********'], ['date-of-birth', 'birth date 3 Feb 1980', 'birth date ********'], ['date-of-birth', 'created 1980-02-03', null],
   ['us-driver-license', 'license D1234567', 'license ********'], ['us-driver-license', 'D1234567', null],
-  ['passport', 'passport C01234567', null], ['passport', 'passport C1234567', 'passport ********'], ['passport', 'C1234567', null],
+  ['passport', 'passport C01234567', 'passport ********'], ['passport', 'passport C1234567', 'passport ********'], ['passport', 'C1234567', null],
   ['ip-address', 'from 10.1.2.3:443', 'from ********:443'], ['ip-address', '2001:db8::1', '********'], ['ip-address', '::ffff:10.1.2.3', '********'], ['ip-address', 'fe80::1ff:fe23:4567:890a', '********'],
   ['ip-address', '1.2.3.4.5', null], ['ip-address', '256.1.1.1', null], ['ip-address', '127.0.0.1', null], ['ip-address', '12:34:56', null], ['ip-address', "select 'x'::bad", null], ['ip-address', '::1', null],
   ['device-id', '00:1B:44:11:3a:b7', '********'], ['device-id', '00-1B-44-11-3A-B7', '********'], ['device-id', 'imei 490154203237518', 'imei ********'], ['device-id', '490154203237518', null],
@@ -218,23 +218,23 @@ describe('time', () => {
     ['dates', fill('1980-02-')], ['track data', fill('%B4539628173056482^')], ['hex', fill('0123456789abcdef-')], ['braces', fill('{"a":')], ['spaces', fill(' ')],
   ];
 
-  // The fastest of three runs: the machine may be busy with other work.
-  const elapsed = (run: () => void): number => Math.min(...[0, 1, 2].map(() => {
+  // Three tries: the machine may be busy with other work.
+  const isUnder = (limitMs: number, run: () => void): boolean => [0, 1, 2].some(() => {
     const before = performance.now();
     run();
-    return performance.now() - before;
-  }));
+    return performance.now() - before < limitMs;
+  });
 
   test.each(hostile)('each detector searches 1 MB of %s in less than 200 ms', (_, text) => {
     const cell = Buffer.from(text);
-    const slow = detectorNames.map((name) => [name, Math.round(elapsed(() => setOf([name]).mask(cell)))] as const).filter(([, ms]) => ms >= 200);
+    const slow = detectorNames.filter((name) => !isUnder(200, () => setOf([name]).mask(cell)));
     expect(slow).toEqual([]);
   });
 
   test.each(hostile)('JSON of 1 MB of %s takes less than four times the limit of one detector', (_, text) => {
     const column = compileDetectorColumn({ name: 'doc', typeOid: 114, format: 0 }, setOf(['us-ssn', 'payment-card', 'email']), new Map());
     const cell = Buffer.from(`["${text}"]`);
-    expect(elapsed(() => column?.mask(cell))).toBeLessThan(800);
+    expect(isUnder(800, () => column?.mask(cell))).toBe(true);
   });
 });
 

@@ -46,7 +46,7 @@ export interface DetectorSet {
    */
   find(byteString: string, context: ReadonlySet<DetectorName>): readonly DetectorHit[];
   contextOf(name: string): ReadonlySet<DetectorName>;
-  /** What replaces a match of a style other than Null, as a byte string. */
+  /** What replaces a match, as a byte string; empty for style Null. */
   replacement(hit: DetectorHit, byteString: string): string;
 }
 
@@ -105,7 +105,7 @@ export function redactLiteral(text: string, detectors: DetectorSet | null, key: 
   const hits = detectors.find(source, noContext);
   if (hits.length === 0) return text;
   const shown = (hit: DetectorHit): string => {
-    const style = hit.style === 'Null' ? '' : detectors.replacement(hit, source);
+    const style = detectors.replacement(hit, source);
     return key === null ? style : `${style} ${hmacToken(key, hit.name, normalised(source.slice(hit.start, hit.end)))}`.trimStart();
   };
   return Buffer.from(replaceHits(source, hits, shown), 'latin1').toString('utf8');
@@ -199,6 +199,7 @@ function findAll(text: string, active: readonly Detector[], styles: ReadonlyMap<
 function replaced(hit: DetectorHit, match: string, styles: ReadonlyMap<DetectorName, Style>, key: MaskKey | null): string {
   if (hit.style === 'Hash' && key !== null) return `tok_${base32(key.hmac(`detector:${hit.name}`, normalised(match)).subarray(0, 10))}`;
   const style = styles.get(hit.name);
+  if (hit.style === 'Null') return '';
   if (hit.style !== 'Partial' || style === undefined) return '********';
   // PCI DSS 3.4.1: never more than the BIN and the last four.
   const kept = hit.name === 'payment-card' ? { keepFirst: Math.min(style.keepFirst, 6), keepLast: Math.min(style.keepLast, 4) } : style;

@@ -55,16 +55,18 @@ export function isRoutingNumber(digits: string): boolean {
   return sum % 10 === 0 && sum > 0;
 }
 
-/** End of the IBAN at `start`, or 0. Reads at most 34 letters and digits. */
+/** End of the IBAN at `start`, or 0. Reads at most 34 letters and digits and makes no strings of them. */
 function ibanEnd(text: string, start: number): number {
-  const length = ibanLengths.get(text.slice(start, start + 2).toUpperCase());
-  if (length === undefined) return 0;
-  let compact = '';
-  let at = start;
-  while (compact.length < length) {
+  const length = isLetter(text.charCodeAt(start)) && isLetter(text.charCodeAt(start + 1)) ? ibanLengths[countryIndex(text.charCodeAt(start), text.charCodeAt(start + 1))] : 0;
+  if (length === undefined || length === 0) return 0;
+  let count = 4;
+  let rest = 0;
+  let at = start + 4;
+  while (count < length) {
     const code = text.charCodeAt(at);
     if (isDigit(code) || isLetter(code)) {
-      compact += text[at] as string;
+      rest = addMod97(rest, code);
+      count += 1;
       at += 1;
       continue;
     }
@@ -73,23 +75,24 @@ function ibanEnd(text: string, start: number): number {
     if (gap === 0 || !(isDigit(next) || isLetter(next))) return 0;
     at += gap;
   }
-  return mod97(compact) ? at : 0;
+  // ISO 7064 MOD 97-10: country and check digits come last.
+  for (let head = start; head < start + 4; head += 1) rest = addMod97(rest, text.charCodeAt(head));
+  return rest === 1 ? at : 0;
 }
 
-/** ISO 7064 MOD 97-10 over the IBAN with its first four characters moved to the end. */
-function mod97(iban: string): boolean {
-  let rest = 0;
-  const moved = iban.slice(4) + iban.slice(0, 4);
-  for (let at = 0; at < moved.length; at += 1) {
-    const value = Number.parseInt(moved[at] as string, 36);
-    rest = (rest * (value > 9 ? 100 : 10) + value) % 97;
-  }
-  return rest === 1;
+function addMod97(rest: number, code: number): number {
+  return isDigit(code) ? (rest * 10 + code - 0x30) % 97 : (rest * 100 + (code | 0x20) - 0x57) % 97;
 }
 
-// SWIFT's IBAN registry: country and length.
-const ibanLengths: ReadonlyMap<string, number> = new Map(
-  ('AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 ' +
+function countryIndex(first: number, second: number): number {
+  return ((first | 0x20) - 0x61) * 26 + (second | 0x20) - 0x61;
+}
+
+// SWIFT's IBAN registry: country and length, by countryIndex.
+const ibanLengths: readonly number[] = (
+  'AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 ' +
     'IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 ' +
-    'SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30').split(' ').map((entry) => [entry.slice(0, 2), Number(entry.slice(2))] as const),
-);
+    'SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30').split(' ').reduce<number[]>((lengths, entry) => {
+  lengths[countryIndex(entry.charCodeAt(0), entry.charCodeAt(1))] = Number(entry.slice(2));
+  return lengths;
+}, new Array<number>(26 * 26).fill(0));

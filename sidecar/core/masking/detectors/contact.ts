@@ -79,10 +79,10 @@ function domainEnd(text: string, from: number): number {
     end += 1;
   }
   while (end > from && (text[end - 1] === '.' || text[end - 1] === '-')) end -= 1;
-  const dot = text.lastIndexOf('.', end - 1);
-  if (dot <= from || end - dot < 3) return from;
-  const tld = text.slice(dot + 1, end);
-  return /^(?:[A-Za-z\x80-\xff]+|xn--[A-Za-z0-9-]+)$/.test(tld) && !text.slice(from, end).includes('..') ? end : from;
+  const domain = text.slice(from, end);
+  const dot = domain.lastIndexOf('.');
+  if (dot <= 0 || domain.length - dot < 3 || domain.includes('..')) return from;
+  return /^(?:[A-Za-z\x80-\xff]+|xn--[A-Za-z0-9-]+)$/.test(domain.slice(dot + 1)) ? end : from;
 }
 
 interface Span {

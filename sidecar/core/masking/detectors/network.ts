@@ -31,19 +31,20 @@ function scanIpv4({ text, runs }: ScanText, emit: Emit): void {
   const all = runs();
   for (let run = 0; run + 7 < all.length; run += 2) {
     const [start, end] = [all[run] as number, all[run + 7] as number];
-    // Four parts of at most three digits and three dots: no more than 15 characters.
-    if (end - start > 15 || !isDotted(text, all, run) || !beginsWord(text, start) || !endsWord(text, end)) continue;
-    if (text[start - 1] === '.' || (text[end] === '.' && isDigit(text.charCodeAt(end + 1)))) continue;
-    const address = text.slice(start, end);
-    if (!isReserved(address)) emit(start, end);
+    // Four parts of at most three digits and three dots: no more than 15 characters. A fifth part makes it something else.
+    if (text.charCodeAt(all[run + 1] as number) !== dot || end - start > 15 || text.charCodeAt(start - 1) === dot || !isDotted(text, all, run)) continue;
+    if ((text.charCodeAt(end) === dot && isDigit(text.charCodeAt(end + 1))) || !beginsWord(text, start) || !endsWord(text, end)) continue;
+    if (!isReserved(text.slice(start, end))) emit(start, end);
   }
 }
+
+const dot = 0x2e;
 
 function isDotted(text: string, runs: Int32Array, run: number): boolean {
   for (let part = 0; part < 4; part += 1) {
     const [start, end] = [runs[run + part * 2] as number, runs[run + part * 2 + 1] as number];
-    if (end - start > 3 || Number(text.slice(start, end)) > 255) return false;
-    if (part > 0 && (start !== (runs[run + part * 2 - 1] as number) + 1 || text[start - 1] !== '.')) return false;
+    if (end - start > 3 || (end - start === 3 && text.slice(start, end) > '255')) return false;
+    if (part > 0 && (start !== (runs[run + part * 2 - 1] as number) + 1 || text.charCodeAt(start - 1) !== dot)) return false;
   }
   return true;
 }

@@ -1,7 +1,7 @@
 import { type Detector, type Emit, isLetter, type ScanText } from './scan-text.ts';
 
 /**
- * Credentials: tokens with the prefixes of well-known services, private keys in PEM, JWTs, card-like `password=…` assignments,
+ * Credentials: tokens with the prefixes of well-known services, private keys in PEM, JWTs, `password=…` assignments,
  * and random-looking tokens near a word such as `token`.
  */
 export const secret: Detector = {
@@ -33,7 +33,8 @@ function scanPem(text: string, emit: Emit): void {
   for (let match = begin.exec(text); match !== null; match = begin.exec(text)) {
     const tail = text.indexOf('-----END ', match.index);
     // A key cut off is a key: hide the rest, and look no further.
-    const end = tail === -1 ? text.length : Math.min(text.length, Math.max(text.indexOf('KEY', tail), tail) + 14);
+    const dashes = tail === -1 ? -1 : text.indexOf('-----', tail + 9);
+    const end = dashes === -1 ? text.length : dashes + 5;
     emit(match.index, end);
     begin.lastIndex = end;
   }
