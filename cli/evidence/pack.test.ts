@@ -28,7 +28,7 @@ beforeEach(async () => {
   await recorder.event('request.decided', { ...request, decision: 'Approve', decisionUid: 'd1', approver: { key: '["https://idp.bank.example","00u1a90"]', username: 'oidc:bjones@bank.example' }, method: 'oidc' });
   const session = recorder.open('01B');
   await session.start(aSubject('01B'), aBackend());
-  session.recordIntents([anIntent({
+  await session.recordIntents([anIntent({
     kind: 'Alter', text: canary, decision: aDecision({ effect: 'RequireApproval', rule: 'ddl' }),
     approvals: [{ request: 'areq-1', requestUid: 'r1', scope: 'Statement', approver: { key: '["https://idp.bank.example","00u1a90"]', username: 'oidc:bjones@bank.example' }, decisionUid: 'd1', timeMs: clock.nowMs, method: 'oidc', boundDigest: 'sha256:aa' }],
   })]);

@@ -14,6 +14,7 @@ import { writeZip } from './zip-writer.ts';
 /** Names the form of the pack and of its listings; `verify` remakes listings of its own form only. */
 export const packGenerator = { schema: 'sallyport-pack/1', name: 'sallyport', version: '0.1.0' } as const;
 
+/** What was written. */
 export interface PackOutcome {
   readonly bytes: number;
   /** Hex, of the zip. */

@@ -4,6 +4,7 @@ import type { StoredRecord } from './records.ts';
 
 /** The listings of a pack. */
 export const populationNames = ['sessions', 'statements', 'approvals', 'denied_attempts'] as const;
+/** Name of one listing. */
 export type PopulationName = (typeof populationNames)[number];
 
 /** A row of a listing; its keys are the columns of that listing, all of them, in order. */

@@ -97,14 +97,14 @@ export function aRow(cells: readonly (string | null)[]): Buffer {
 export async function aWholeSession(recorder: RecorderFactory, id: string, changes: Partial<SessionSubject> = {}): Promise<void> {
   const session = recorder.open(id);
   await session.start(aSubject(id, changes), aBackend());
-  session.recordIntents([anIntent()]);
+  await session.recordIntents([anIntent()]);
   session.describe(1, [{ name: 'id', typeOid: 23, style: null, format: 0 }, { name: 'name', typeOid: 25, style: null, format: 0 }, { name: 'ssn', typeOid: 25, style: 'Partial', format: 0 }]);
   session.row(1, aRow(['1', null, '***-**-6789']));
   session.flush();
   session.recordResult(aResult(1));
   const { approvals: _approvals, continues: _continues, ...denied } = anIntent({ kind: 'Drop', text: 'DROP TABLE customers', decision: aDecision({ effect: 'Deny', rule: 'no-ddl' }) });
   await session.recordAttempt({ event: 'statement.denied', intent: denied, code: 'STATEMENT_DENIED', request: null });
-  session.recordIntents([anIntent({ text: 'SELECT 1/0' })]);
+  await session.recordIntents([anIntent({ text: 'SELECT 1/0' })]);
   session.notice(3, 'e', { severity: 'ERROR', sqlstate: '22012', message: 'division by zero' });
   session.recordResult(aResult(3, { outcome: 'Failed', sqlstate: '22012', rows: 0, commandTag: null, maskedCells: [] }));
   await session.end('ClientClosed', { rows: 50, bytes: 4120, denied: 1 });
