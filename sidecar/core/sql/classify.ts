@@ -7,7 +7,8 @@ import { addNamedObjects, definitionClass } from './ddl.ts';
 import { isTwoPhase } from './effects.ts';
 import { addPair, emptyFindings, type Findings, mergeFindings, refuse } from './findings.ts';
 import { bodyOf, constantOf, defElemsOf, isTreeNode, itemsOf, listOf, namesOf, optionText, stringOf, type TreeNode, textOf, unwrap } from './parse-tree.ts';
-import { addCall, applySetting, maxDepth, readSettingsSelect, settleAttributes, TooDeep, topPlace, useRelation, walk } from './walk.ts';
+import { readSettingsSelect } from './set-config.ts';
+import { addCall, applySetting, maxDepth, settleAttributes, TooDeep, topPlace, useRelation, walk } from './walk.ts';
 
 /** What classification needs beside the tree: the parser for bodies, and the statement's own text. */
 export interface ClassifyInput {

@@ -2,9 +2,11 @@ import type { StatementClass } from '../../../contract/proxy-config.ts';
 import { deny } from '../errors.ts';
 import type { CommandPair } from '../policy/decision.ts';
 import { addPair, type Findings, refuse } from './findings.ts';
+import { collectRelations, rangeNames } from './from-list.ts';
 import { isCallableName, judgeCall, judgeOperator, judgeType } from './functions.ts';
 import { resolveCreation, resolveRelation, type ResolvedRelation } from './names.ts';
-import { bodyOf, constantOf, isKind, isTreeNode, itemsOf, listOf, namesOf, stringOf, type TreeNode, textOf, unwrap } from './parse-tree.ts';
+import { bareKind, isPlainKind } from './node-kinds.ts';
+import { bodyOf, constantOf, isKind, isTreeNode, listOf, namesOf, stringOf, textOf, type TreeNode } from './parse-tree.ts';
 import { isTrackedSetting, judgeSetting } from './settings.ts';
 import { readWhere } from './where.ts';
 
@@ -133,14 +135,9 @@ function walkField(key: string, value: unknown, place: Place, depth: number): vo
   if (Array.isArray(value)) return laterList(value as readonly unknown[], place, depth);
   for (const first in value) {
     if (isKind(first)) later(value, place, depth);
-    else place.open.push({ kind: key === 'name' ? nameKind(value as TreeNode) : (bareFields[key] ?? `field ${key}`), value, place, depth });
+    else place.open.push({ kind: bareKind(key, value as TreeNode), value, place, depth });
     return;
   }
-}
-
-/** A bare `name` is the RangeVar of a PartitionCmd or the ObjectWithArgs of a CreateOpClassItem. */
-function nameKind(value: TreeNode): string {
-  return 'relname' in value ? 'RangeVar' : 'ObjectWithArgs';
 }
 
 function walkFields(body: TreeNode, place: Place, depth: number): void {
@@ -198,7 +195,7 @@ function visit(kind: string, body: TreeNode, place: Place, depth: number): void 
     case 'DeleteStmt': return visitDelete(body, place, depth);
     case 'MergeStmt': return visitMerge(body, place, depth);
     default:
-      if (!plainKinds.has(kind)) addPair(findings, 'Other', '*');
+      if (!isPlainKind(kind)) addPair(findings, 'Other', '*');
   }
   walkFields(body, place, depth);
 }
@@ -325,36 +322,6 @@ function lockRelations(clause: TreeNode, select: TreeNode, place: Place): void {
   for (const { rangeVar } of isComplete ? named : all) if (!isCommonTable(rangeVar, place.commonTables)) useRelation(rangeVar, 'Lock', null, place);
 }
 
-/** Relations of a FROM list with every alias that covers them. */
-function collectRelations(from: readonly unknown[]): readonly { readonly rangeVar: TreeNode; readonly aliases: readonly string[] }[] {
-  const found: { readonly rangeVar: TreeNode; readonly aliases: readonly string[] }[] = [];
-  const open: { readonly value: unknown; readonly aliases: readonly string[] }[] = from.map((value) => ({ value, aliases: [] }));
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const node = unwrap(next.value);
-    if (node === null) continue;
-    const aliases = isTreeNode(node.body['alias']) ? [...next.aliases, textOf(node.body['alias']['aliasname'])] : next.aliases;
-    if (node.kind === 'RangeVar') found.push({ rangeVar: node.body, aliases: [...aliases, textOf(node.body['relname'])] });
-    else if (node.kind === 'SelectStmt') {
-      for (const value of listOf(node.body['fromClause'])) open.push({ value, aliases });
-      for (const side of ['larg', 'rarg']) if (isTreeNode(node.body[side])) open.push({ value: { SelectStmt: node.body[side] }, aliases });
-    } else for (const key of ['larg', 'rarg', 'subquery', 'relation']) if (node.body[key] !== undefined) open.push({ value: node.body[key], aliases });
-  }
-  return found;
-}
-
-function rangeNames(from: readonly unknown[]): ReadonlySet<string> {
-  const names = new Set<string>();
-  const open = [...from];
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const node = unwrap(next);
-    if (node === null) continue;
-    if (isTreeNode(node.body['alias'])) names.add(textOf(node.body['alias']['aliasname']));
-    else if (node.kind === 'RangeVar') names.add(textOf(node.body['relname']));
-    for (const key of ['larg', 'rarg', 'relation']) if (node.body[key] !== undefined && node.kind !== 'SelectStmt') open.push(node.body[key]);
-  }
-  return names;
-}
-
 function targetNames(statement: TreeNode, from: unknown): () => ReadonlySet<string> {
   return () => rangeNames([{ RangeVar: statement['relation'] }, ...listOf(from)]);
 }
@@ -416,65 +383,3 @@ function visitMerge(merge: TreeNode, outer: Place, depth: number): void {
   }
   walkRest(merge, ['withClause', 'relation'], place, depth);
 }
-
-/**
- * The set_config calls of a plain SELECT list: no FROM, no condition, so that each runs exactly once; and the one form with FROM that pg_dump and pgAdmin send,
- * `SELECT set_config(name, 'LITERAL', BOOL) FROM pg_settings WHERE name = 'LITERAL'`, which is rewritten here to its constant form.
- *
- * @returns the settings that stand in for the second form, null when the statement is not of that form.
- */
-export function readSettingsSelect(select: TreeNode, findings: Findings): { readonly name: string; readonly value: string; readonly local: boolean } | null {
-  const calls = listOf(select['targetList']).flatMap((item) => {
-    const call = bodyOf(bodyOf(item, 'ResTarget')?.['val'], 'FuncCall');
-    return call !== null && namesOf(call['funcname']).at(-1) === 'set_config' ? [call] : [];
-  });
-  if (calls.length === 0) return null;
-  const extras = Object.keys(select).filter((key) => !['targetList', 'limitOption', 'op'].includes(key));
-  if (extras.length === 0) {
-    for (const call of calls) findings.plainSetConfigs.add(call);
-    return null;
-  }
-  return extras.length === 2 && calls.length === 1 && listOf(select['targetList']).length === 1 ? readPgDumpForm(select, calls[0] ?? {}) : null;
-}
-
-function readPgDumpForm(select: TreeNode, call: TreeNode): { readonly name: string; readonly value: string; readonly local: boolean } | null {
-  const from = listOf(select['fromClause']);
-  const relation = bodyOf(from[0], 'RangeVar');
-  const where = bodyOf(select['whereClause'], 'A_Expr');
-  const [nameArg, valueArg, localArg] = listOf(call['args']);
-  const isForm = from.length === 1 && relation?.['relname'] === 'pg_settings' && relation['alias'] === undefined && ['', 'pg_catalog'].includes(textOf(relation['schemaname']))
-    && where?.['kind'] === 'AEXPR_OP' && namesOf(where['name']).join('.') === '=' && isNameColumn(where['lexpr']) && isNameColumn(nameArg);
-  if (!isForm || bodyOf(where['rexpr'], 'A_Const') === null) return null;
-  const [name, value] = [constantOf(where['rexpr']), constantOf(valueArg)];
-  return name === null || value === null ? null : { name, value, local: constantOf(localArg) === 'true' };
-}
-
-function isNameColumn(value: unknown): boolean {
-  const fields = itemsOf(bodyOf(value, 'ColumnRef')?.['fields']);
-  return fields.length === 1 && stringOf(fields[0]) === 'name';
-}
-
-/** Fields that hold a bare node of one C type. Every other bare field is an unknown node. */
-const bareFields: Readonly<Record<string, string>> = {
-  action: 'GrantStmt', alias: 'Alias', arg: 'JsonKeyValue', argType: 'TypeName', authrole: 'RoleSpec', base: 'CreateStmt', bound: 'PartitionBoundSpec', collClause: 'CollateClause',
-  constrrel: 'RangeVar', constructor: 'JsonAggConstructor', context_item: 'JsonValueExpr', cycle_clause: 'CTECycleClause', datatype: 'TypeName', expr: 'JsonValueExpr', extname: 'String',
-  format: 'JsonFormat', fromsql: 'ObjectWithArgs', func: 'ObjectWithArgs', funccall: 'FuncCall', grantor: 'RoleSpec', identitySequence: 'RangeVar', infer: 'InferClause', into: 'IntoClause',
-  intoClause: 'IntoClause', join_using_alias: 'Alias', larg: 'SelectStmt', rarg: 'SelectStmt', newowner: 'RoleSpec', newrole: 'RoleSpec', ofTypename: 'TypeName', on_empty: 'JsonBehavior',
-  on_error: 'JsonBehavior', onConflictClause: 'OnConflictClause', opername: 'ObjectWithArgs', output: 'JsonOutput', over: 'WindowDef', owner: 'RoleSpec', partbound: 'PartitionBoundSpec',
-  partspec: 'PartitionSpec', pathspec: 'JsonTablePathSpec', pktable: 'RangeVar', pubtable: 'PublicationTable', relation: 'RangeVar', rel: 'RangeVar', returnType: 'TypeName',
-  returning: 'JsonReturning', returningClause: 'ReturningClause', role: 'RoleSpec', search_clause: 'CTESearchClause', sequence: 'RangeVar', sourcetype: 'TypeName', storedtype: 'TypeName',
-  table: 'RangeVar', targettype: 'TypeName', tosql: 'ObjectWithArgs', typeName: 'TypeName', type_name: 'TypeName', typevar: 'RangeVar', user: 'RoleSpec', val: 'JsonValueExpr',
-  value: 'JsonValueExpr', view: 'RangeVar', withClause: 'WithClause',
-};
-
-/** Kinds that add nothing of their own: their fields are walked. */
-const plainKinds: ReadonlySet<string> = new Set((
-  'Integer Float Boolean String BitString List Alias RangeTableFuncCol ParamRef GroupingFunc NamedArgExpr BoolExpr MergeSupportFunc CollateClause CaseWhen A_ArrayExpr RowExpr '
-  + 'CoalesceExpr MinMaxExpr SQLValueFunction XmlExpr XmlSerialize JsonFormat JsonReturning JsonValueExpr JsonIsPredicate JsonBehavior NullTest BooleanTest SetToDefault CurrentOfExpr A_Star '
-  + 'A_Indices ResTarget MultiAssignRef WindowDef ColumnDef GroupingSet WithClause InferClause IndexElem OnConflictClause CTESearchClause CTECycleClause CommonTableExpr MergeWhenClause '
-  + 'ReturningOption ReturningClause JsonOutput JsonArgument JsonFuncExpr JsonTablePathSpec JsonTableColumn JsonKeyValue JsonParseExpr JsonScalarExpr JsonSerializeExpr '
-  + 'JsonObjectConstructor JsonArrayConstructor JsonArrayQueryConstructor JsonAggConstructor JsonObjectAgg JsonArrayAgg RoleSpec LockingClause DefElem '
-  // parts of definitions
-  + 'CreateStmt TableLikeClause Constraint PartitionElem PartitionSpec PartitionBoundSpec PartitionRangeDatum PartitionCmd AlterTableCmd ATAlterConstraint ReplicaIdentityStmt ObjectWithArgs '
-  + 'AccessPriv GrantStmt FunctionParameter TriggerTransition CreateOpClassItem StatsElem VacuumRelation PublicationTable PublicationObjSpec'
-).split(' '));
