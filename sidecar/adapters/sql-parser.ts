@@ -3,7 +3,7 @@ import { loadParserFactory, type ParserInstance } from './parser-instance.ts';
 import { createParserPool, defaultParserPoolLimits, type ParserPoolLimits } from './parser-pool.ts';
 
 /** Longest text that is parsed on the caller's own thread, UTF-8 bytes: 8,000 nested terms in 16 kB still fit the stack (measured). */
-export const inlineLimitBytes = 8 * 1024;
+export const inlineLimitBytes: number = 8 * 1024;
 
 /**
  * PostgreSQL's own grammar as the `SqlParser` port.
