@@ -7,7 +7,7 @@ import type { Execution } from './execution.ts';
  * What one input chunk sends to the target: its bytes and the intents that must be on record before them (D3).
  */
 export class Batch {
-  readonly bytes = new ChunkOutput();
+  readonly bytes: ChunkOutput = new ChunkOutput();
   #intents: StatementIntent[] = [];
   #executions: Execution[] = [];
 

@@ -21,7 +21,7 @@ export class ChunkOutput implements Omit<FrameSink, 'take'> {
   readonly #limitBytes: number;
 
   /** @param limitBytes most bytes of one rewritten run: a frame above it throws MASKED_ROW_TOO_LONG before anything is allocated. */
-  constructor(limitBytes = 32 * 1024 * 1024) {
+  constructor(limitBytes: number = 32 * 1024 * 1024) {
     this.#limitBytes = limitBytes;
   }
 
