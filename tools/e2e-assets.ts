@@ -1,0 +1,103 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** A program, or a driver, that scenarios use and that npm does not bring. */
+export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc';
+
+/** Where an asset is. */
+export interface Asset {
+  readonly name: AssetName;
+  /** The program; of `system-postgres` the directory of its programs, of `psycopg` a Python that has it, of `pgjdbc` the jar (run it with java of the same machine). */
+  readonly path: string;
+}
+
+/** Drivers are fetched once and kept here; `make clean` leaves them. */
+const cache = fileURLToPath(new URL('../.cache/e2e', import.meta.url));
+const psycopgVersion = '3.3.2';
+const pgjdbcVersion = '42.7.8';
+
+const finders: Readonly<Record<AssetName, () => string | null>> = {
+  psql: () => postgresProgram('psql'),
+  pgbench: () => postgresProgram('pgbench'),
+  pg_dump: () => postgresProgram('pg_dump'),
+  pg_restore: () => postgresProgram('pg_restore'),
+  'system-postgres': () => (postgresProgram('postgres') ? debianDirectory() : null),
+  pgbouncer: () => onPath('pgbouncer', ['/usr/sbin/pgbouncer']),
+  psycopg: () => [join(cache, 'psycopg/bin/python'), 'python3'].find((python) => succeeds(python, ['-c', 'import psycopg'])) ?? null,
+  pgjdbc: () => (succeeds('javac', ['-version']) && existsSync(jar) ? jar : null),
+};
+const jar = join(cache, `postgresql-${pgjdbcVersion}.jar`);
+
+/** What can be had from a package registry by a client of the machine; the others come from the system's packages (.ci/run installs them). */
+const obtainers: Readonly<Partial<Record<AssetName, () => void>>> = {
+  psycopg: () => {
+    execFileSync('python3', ['-m', 'venv', join(cache, 'psycopg')], { stdio: 'pipe' });
+    execFileSync(join(cache, 'psycopg/bin/python'), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', `psycopg[binary]==${psycopgVersion}`], { stdio: 'pipe', timeout: 180_000 });
+  },
+  pgjdbc: () => {
+    execFileSync('mvn', ['-q', '-B', 'dependency:copy', `-Dartifact=org.postgresql:postgresql:${pgjdbcVersion}`, `-DoutputDirectory=${cache}`], { stdio: 'pipe', timeout: 300_000 });
+  },
+};
+
+/**
+ * Finds what a scenario needs.
+ *
+ * @returns null when it is missing: skip the scenario, `(asset ? describe : describe.skip)('...')`.
+ * @throws when it is missing and SALLYPORT_E2E_REQUIRE (names, separated by commas) asks for it.
+ */
+export function findAsset(name: AssetName): Asset | null {
+  const path = finders[name]();
+  if (path !== null) return { name, path };
+  if (required().includes(name)) throw new Error(`${name} is missing, and SALLYPORT_E2E_REQUIRE names it`);
+  return null;
+}
+
+function required(): readonly string[] {
+  return (process.env['SALLYPORT_E2E_REQUIRE'] ?? '').split(',').filter((name) => name !== '');
+}
+
+function postgresProgram(name: string): string | null {
+  const directory = debianDirectory();
+  return onPath(name, directory === null ? [] : [join(directory, name)]);
+}
+
+/** Debian's programs of the newest server; they are not in PATH. */
+function debianDirectory(): string | null {
+  const root = '/usr/lib/postgresql';
+  if (!existsSync(root)) return null;
+  const newest = readdirSync(root).sort((a, b) => Number(b) - Number(a)).find((version) => existsSync(join(root, version, 'bin/postgres')));
+  return newest === undefined ? null : join(root, newest, 'bin');
+}
+
+function onPath(program: string, others: readonly string[]): string | null {
+  const candidates = [...(process.env['PATH'] ?? '').split(':').filter((directory) => directory !== '').map((directory) => join(directory, program)), ...others];
+  return candidates.find((path) => existsSync(path)) ?? null;
+}
+
+function succeeds(program: string, args: readonly string[]): boolean {
+  return spawnSync(program, args, { stdio: 'ignore' }).status === 0;
+}
+
+/** Obtains what is missing and can be obtained, says what stays missing. The scenarios of a required piece fail by themselves. @returns the exit status: 1 when an unknown piece is required. */
+function main(): number {
+  mkdirSync(cache, { recursive: true });
+  const names = Object.keys(finders) as AssetName[];
+  const problems = new Map<AssetName, string>();
+  for (const name of names) {
+    if (finders[name]() !== null) continue;
+    try {
+      obtainers[name]?.();
+      if (finders[name]() === null) problems.set(name, 'not installed on this machine');
+    } catch (error) {
+      problems.set(name, error instanceof Error ? (error.message.split('\n')[0] ?? 'failed') : 'failed');
+    }
+  }
+  for (const [name, problem] of problems) console.error(`${name} is missing (${problem}): its scenarios ${required().includes(name) ? 'fail' : 'are skipped'}`);
+  const unknown = required().filter((name) => !(names as string[]).includes(name));
+  for (const name of unknown) console.error(`SALLYPORT_E2E_REQUIRE names ${name}, which nothing here knows`);
+  return unknown.length === 0 ? 0 : 1;
+}
+
+if (import.meta.main) process.exitCode = main();
