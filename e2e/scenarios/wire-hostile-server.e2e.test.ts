@@ -162,10 +162,18 @@ describe('a server that says what we cannot rest on', () => {
     ['standard_conforming_strings off', greeting({ statuses: [...sound, parameterStatus('standard_conforming_strings', 'off')] }), 'TARGET_UNSUPPORTED'],
     ['integer_datetimes off', greeting({ statuses: [...sound, parameterStatus('integer_datetimes', 'off')] }), 'TARGET_UNSUPPORTED'],
     ['another encoding than we asked for', greeting({ statuses: [...sound, parameterStatus('client_encoding', 'LATIN1')] }), 'TARGET_UNSUPPORTED'],
+    ['1,001 short messages', greeting({ statuses: [...sound, ...Array.from({ length: 1_001 }, () => parameterStatus('a', 'b'))] }), 'TARGET_PROTOCOL_VIOLATION'],
+    ['more than 1 MiB in few messages', greeting({ statuses: [...sound, ...Array.from({ length: 53 }, () => parameterStatus('a', 'b'.repeat(20_000)))] }), 'TARGET_PROTOCOL_VIOLATION'],
     ['nothing of its settings', greeting({ statuses: [] }), 'TARGET_UNSUPPORTED'],
   ])('%s', async (_, bytes, code) => {
     await expect(logInTo((socket) => { socket.write(bytes); })).rejects.toMatchObject({ code });
   });
+});
+
+test('a server that says much, but below the limits, is logged in to', async () => {
+  const statuses = [...sound, ...Array.from({ length: 900 }, () => parameterStatus('a', 'b'.repeat(1_000)))];
+  await using upstream = await logInTo((socket) => { socket.end(greeting({ statuses })); });
+  expect(upstream.parameters.get('a')?.length).toBe(1_000);
 });
 
 describe('a server that is slow', () => {
