@@ -1,6 +1,6 @@
 import { createServer } from 'node:https';
 import { generateKeyPair, exportJWK, SignJWT, type JWK, type CryptoKey } from 'jose';
-import Provider, { type Configuration } from 'oidc-provider';
+import Provider, { type Adapter, type AdapterFactory, type AdapterPayload, type Configuration } from 'oidc-provider';
 import { type Authority, createAuthority } from './certificates.ts';
 import { freePort } from './postgres.ts';
 
@@ -49,6 +49,7 @@ export async function startIssuer(input: { readonly clients: readonly IssuerClie
 function configuration(clients: readonly IssuerClient[], audience: string, ttlSeconds: number, jwk: JWK): Configuration {
   return {
     jwks: { keys: [jwk] },
+    adapter: memoryAdapter(),
     clients: clients.map((client) => ({ client_id: client.id, client_secret: client.secret, grant_types: ['client_credentials'], redirect_uris: [], response_types: [], token_endpoint_auth_method: 'client_secret_post' as const, id_token_signed_response_alg: 'ES256' as const })),
     extraTokenClaims: (_context, token) => ({ ...clients.find((client) => client.id === token.clientId)?.claims, sub: token.clientId }),
     features: {
@@ -63,6 +64,20 @@ function configuration(clients: readonly IssuerClient[], audience: string, ttlSe
     },
     ttl: { ClientCredentials: ttlSeconds },
   };
+}
+
+/** What the issuer keeps: nothing outlives the process. */
+function memoryAdapter(): AdapterFactory {
+  const stored = new Map<string, AdapterPayload>();
+  return (name): Adapter => ({
+    upsert: async (id, payload) => void stored.set(`${name} ${id}`, payload),
+    find: async (id) => stored.get(`${name} ${id}`),
+    findByUserCode: async () => undefined,
+    findByUid: async () => undefined,
+    consume: async () => undefined,
+    destroy: async (id) => void stored.delete(`${name} ${id}`),
+    revokeByGrantId: async () => undefined,
+  });
 }
 
 const audienceUri = (audience: string): string => `urn:audience:${audience}`;

@@ -56,6 +56,7 @@ export const errorTable = {
   SETTING_REFUSED: { text: 'this setting cannot be changed through the gateway', remedy: 'leave it at its default' },
   SEARCH_PATH_UNKNOWN: { text: 'the search path of the session is not known, so names without a schema cannot be resolved', remedy: 'write schema.table, or set search_path to a constant' },
   ENCODING_INVALID: { text: 'the text is not valid UTF-8', remedy: 'send UTF-8' },
+  PORTAL_UNKNOWN: { text: 'the portal does not exist', remedy: 'bind it again: portals end with their transaction' },
   TOO_MANY_STATEMENTS: { text: 'too many prepared statements or portals', remedy: 'DEALLOCATE or close some of them' },
   ROW_LIMIT_REACHED: { text: 'the statement passed the row limit of the policy', remedy: 'add LIMIT or a narrower WHERE' },
   BYTE_LIMIT_REACHED: { text: 'the statement passed the byte limit of the policy', remedy: 'select fewer columns or rows' },

@@ -92,4 +92,3 @@ function searching(
   const column = compileDetectorColumn({ ...field, format }, detectors, typeBase, arrayTypes);
   return column === null ? null : (cell) => (column.mayHit(cell, 0, cell.length) ? column.mask(cell) : cell);
 }
-

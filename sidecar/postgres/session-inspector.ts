@@ -256,7 +256,7 @@ class Inspector implements SessionInspector {
     const { session, maskKey, parser } = this.#deps;
     const rules = session.permit.masking;
     const basis: Basis = {
-      snapshot, permitVersion: session.permitVersion, rules, rulesKey: rules.length === 0 ? '' : createHash('sha256').update(JSON.stringify(rules)).digest('base64'), detectors: compileDetectors(rules, maskKey), closure: closeMaskRules(snapshot, rules, maskParse(parser)),
+      snapshot, permitVersion: session.permitVersion, rules, rulesKey: rules.length === 0 ? '' : createHash('sha256').update(JSON.stringify(rules)).digest('base64'), detectors: compileDetectors(rules, maskKey), closure: sharedClosure(snapshot, rules, parser),
     };
     this.#basis = basis;
     this.#rekey();
@@ -306,6 +306,18 @@ class Inspector implements SessionInspector {
   }
 }
 
+const closures = new WeakMap<CatalogSnapshot, Map<string, MaskClosure>>();
+
+/** Sessions of one snapshot with equal rules share a closure: making one of a large catalog takes most of a second. */
+function sharedClosure(snapshot: CatalogSnapshot, rules: readonly MaskingRule[], parser: SqlParser): MaskClosure {
+  const known = closures.get(snapshot) ?? new Map<string, MaskClosure>();
+  closures.set(snapshot, known);
+  const key = JSON.stringify(rules);
+  const closure = known.get(key) ?? closeMaskRules(snapshot, rules, maskParse(parser));
+  known.set(key, closure);
+  return closure;
+}
+
 function maskParse(parser: SqlParser): { readonly parseSql: (text: string) => unknown; readonly parsePlPgSql: (text: string) => unknown } {
   return {
     // Bodies and view definitions over the inline limit are answered by a promise: too long to be followed here, so they count as unreadable.
@@ -349,4 +361,3 @@ function lazyCopyMask(format: 0 | 1, columns: number | null, make: (columns: num
     cells: () => mask?.cells.reduce((sum, count) => sum + count, 0) ?? 0,
   };
 }
-

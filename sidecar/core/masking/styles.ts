@@ -173,4 +173,3 @@ function asText(cell: Uint8Array): string {
 function utf8(text: string): Uint8Array {
   return encoder.encode(text);
 }
-

@@ -52,6 +52,8 @@ export function inspectQuery(text: string, parse: SqlParse, scope: NameScope, op
     const offsets = characterOffsets(text);
     let next = 0;
     const found = statementsOf(parse.tree);
+    const created = new Set(scope.createdInTransaction);
+    const names: NameScope = { ...scope, createdInTransaction: created };
     const statements = found.map(({ statement, start: location, length }, index) => {
       // Comments in front of a statement belong to it, those behind the last one too: the record shows the whole text.
       const start = next;
@@ -65,7 +67,10 @@ export function inspectQuery(text: string, parse: SqlParse, scope: NameScope, op
         text: own, range: { start, end }, fingerprint: fingerprint ?? '', plpgsql: parse.plpgsql?.[index],
         locate: (location) => offsets.at(location) - offsets.at(start),
       };
-      return readStatement(statement, source, scope, options);
+      const facts = readStatement(statement, source, names, options);
+      // A later statement of the same text may use what this one creates.
+      for (const pair of facts.pairs) if (pair.class === 'Create' && pair.object !== null && pair.object !== '*') created.add(pair.object.name);
+      return facts;
     });
     return { outcome: 'read', statements };
   } catch (error) {

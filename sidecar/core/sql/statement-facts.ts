@@ -52,6 +52,8 @@ export interface StatementFacts {
   /** Byte range of the statement in the query's UTF-8 text. */
   readonly range: { readonly start: number; readonly end: number };
   readonly effect: StatementEffect | null;
+  /** Of EXECUTE and FETCH, once the relay has joined them: the statement that runs. */
+  readonly runs?: StatementFacts;
   readonly copy: CopyOptions | null;
   /** Number of RowDescription-bearing results: true when the statement can return rows. */
   readonly returnsRows: boolean;

@@ -54,6 +54,8 @@ export interface RelayContext {
   keptBind: KeptBind | null;
   /** A statement waits for an approval. */
   held: { readonly cancel: (denial: Denial) => void } | null;
+  /** Texts of this session that ruined a parser. */
+  ruinedParsers: number;
   ended: SessionEnd | null;
   readonly totals: { rows: number; bytes: number; denied: number };
 

@@ -50,6 +50,8 @@ export function applyEffect(context: RelayContext, facts: StatementFacts, text: 
       break;
   }
   context.inspector.ran(facts, true);
+  // EXECUTE of a prepared set_config changes what the set_config changes.
+  if (facts.runs && effect?.kind === 'execute') context.inspector.ran(facts.runs, true);
 }
 
 /** After an error or a refusal: only what is still queued behind the next Sync counts as sent. */

@@ -15,7 +15,7 @@ import { attemptOf, intentOf, type Origin } from './intents.ts';
 import { judge, resolveIndirection, type Verdict } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
 import { refreshNamed, refreshStatement } from './refresh.ts';
-import { refuseExtended } from './refuse.ts';
+import { endsSession, refuseExtended } from './refuse.ts';
 import { waitForCopy } from './simple-query.ts';
 import type { Portal, PreparedStatement } from './statements.ts';
 
@@ -144,7 +144,7 @@ export function handleExecute(context: RelayContext, buffer: Buffer, start: numb
   if (context.discarding !== 'no') return undefined;
   const message = readExecute(buffer, start, end);
   const portal = context.portals.get(message.portal);
-  if (!portal) return refuseExtended(context, deny('STATEMENT_INVALIDATED', { message: `portal "${message.portal}" does not exist` }));
+  if (!portal) return refuseExtended(context, deny('PORTAL_UNKNOWN', { message: `portal "${message.portal}" does not exist` }));
   const frame = buffer.subarray(start, end);
   const stale = refreshStatement(context, portal.statement);
   if (stale) return stale.then(() => judgeExecute(context, portal, frame));
@@ -214,8 +214,7 @@ function refuseText(context: RelayContext, message: ParseMessage, text: string, 
   context.totals.denied++;
   const attempt = attemptOf(context, 'statement.denied', { redactedText }, { ...originOfText(text), statementName: message.name }, { decision: null, denial, request: null });
   return context.recorder.recordAttempt(attempt).then(() => {
-    if (denial.code === 'PROTOCOL_VIOLATION') context.end({ reason: 'ProtocolViolation', denial });
-    else refuseExtended(context, denial);
+    if (!endsSession(context, denial)) refuseExtended(context, denial);
   });
 }
 

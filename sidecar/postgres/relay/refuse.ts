@@ -43,6 +43,24 @@ function poison(context: RelayContext, denial: Denial): void {
   context.sentSinceSync = true;
 }
 
+const limitRuinedParsers = 3;
+
+/**
+ * Whether the session must end because of what could not be read: a broken message, or the third text that ruined a parser.
+ * @returns true when it was ended.
+ */
+export function endsSession(context: RelayContext, denial: Denial): boolean {
+  if (denial.code === 'PROTOCOL_VIOLATION') {
+    context.end({ reason: 'ProtocolViolation', denial });
+    return true;
+  }
+  if (denial.code !== 'STATEMENT_TOO_DEEP' && denial.code !== 'PARSE_TIMEOUT') return false;
+  context.ruinedParsers++;
+  if (context.ruinedParsers < limitRuinedParsers) return false;
+  context.end({ reason: 'Failed', denial });
+  return true;
+}
+
 /** An ErrorResponse of ours. */
 export function errorFrame(denial: Denial, severity: 'ERROR' | 'FATAL' = 'ERROR', position: number | null = null): Buffer {
   const words = wordDenial(denial);

@@ -65,7 +65,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   const context: RelayContext = {
     session, recorder, inspector: input.inspector, approver: input.approver, clock: input.clock, log: input.log, digestKey: input.digestKey, limits,
     queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(), toClient: new ChunkOutput(), muted: null,
-    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, keptBind: null, held: null, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
+    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, keptBind: null, held: null, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
     commit, flushToClient, end, cancelUpstream: cancel,
   };
 

@@ -11,7 +11,7 @@ import { type HeldStatement, holdStatement } from './hold-statement.ts';
 import { attemptOf, intentOf, type Origin } from './intents.ts';
 import { judge, resolveIndirection } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
-import { refuseQuery } from './refuse.ts';
+import { endsSession, refuseQuery } from './refuse.ts';
 import { refreshNamed } from './refresh.ts';
 
 interface Judged {
@@ -133,8 +133,7 @@ function refuseUnread(context: RelayContext, unread: { readonly text: string; re
   context.totals.denied++;
   const attempt = attemptOf(context, 'statement.denied', { redactedText: unread.redactedText }, originOf(unread.text), { decision: null, denial: unread.denial, request: null });
   return context.recorder.recordAttempt(attempt).then(() => {
-    if (unread.denial.code === 'PROTOCOL_VIOLATION') context.end({ reason: 'ProtocolViolation', denial: unread.denial });
-    else refuseQuery(context, unread.denial, unread.position ?? null);
+    if (!endsSession(context, unread.denial)) refuseQuery(context, unread.denial, unread.position ?? null);
   });
 }
 
