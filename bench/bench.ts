@@ -103,4 +103,3 @@ function median(values: readonly number[]): number {
 function shuffled<T>(items: readonly T[]): readonly T[] {
   return items.map((item) => ({ item, key: Math.random() })).sort((a, b) => a.key - b.key).map(({ item }) => item);
 }
-

@@ -163,4 +163,3 @@ function secretsOf(secrets: readonly LoadedSecret[], namespace: string): SecretV
 function sorted(problems: readonly FileProblem[]): readonly FileProblem[] {
   return [...problems].sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line || a.column - b.column));
 }
-

@@ -9,6 +9,8 @@ import { type Identity, subjectKey } from '../../core/identity/identity.ts';
 import type { ApprovalAsk, PendingApproval } from '../../core/ports.ts';
 import { approvalLimits, type DirectoryApprovals, openDirectoryApprovals } from './access-requests.ts';
 
+// Whole: all cases act on one desk through one set of builders; split, each part would repeat them.
+
 const silent = { error: () => {}, info: () => {}, debug: () => {} };
 const alice = anIdentity('alice', ['sre']);
 const bob = anIdentity('bob', ['dba']);

@@ -11,6 +11,9 @@ import { mayDecide } from '../../core/policy/self-approval.ts';
 import type { ApprovalAsk, ApprovalOutcome, Approver, Logger, PendingApproval } from '../../core/ports.ts';
 import { openRequestFiles, type RequestFiles, type StoredDecision, type StoredEnding, type StoredHistory, type StoredRequest } from './request-files.ts';
 
+// Whole: one class owns the requests and their waiters, and its order of take, record, store and settle is what makes single use and deny-wins hold;
+// what needs no state stands in contract/access-request-status.ts and request-files.ts.
+
 /** What people do with requests; the local HTTP API is its only caller. Nobody sees a request that is neither theirs nor theirs to decide. */
 export interface RequestDesk {
   /** Newest first, statement texts cut. */
