@@ -57,7 +57,7 @@ describe('startup parameters', () => {
     expect(read(pairs)).toMatchObject({ outcome: 'refused', denial: { code } });
   });
 
-  test.each([{ client_encoding: "'utf-8'" }, { client_encoding: 'UNICODE' }, { client_encoding: 'sql_ascii' }, { replication: 'off' }, { replication: '0' }, { TimeZone: 'Europe/Zurich' }, { TimeZone: 'UTC' }, { database: "a?&@/%' b" }])(
+  test.each([{ client_encoding: 'utf-8' }, { client_encoding: 'UNICODE' }, { client_encoding: 'sql_ascii' }, { replication: 'off' }, { replication: '0' }, { TimeZone: 'Europe/Zurich' }, { TimeZone: 'UTC' }, { database: "a?&@/%' b" }])(
     '%j is accepted', (pairs) => {
       expect(read(pairs)).toMatchObject({ outcome: 'read' });
     },

@@ -1,4 +1,5 @@
 import { type Denial, deny } from '../core/errors.ts';
+import { judgeSetting } from '../core/sql/settings.ts';
 
 /** What a client asked for at startup, checked. */
 export interface StartupParameters {
@@ -49,23 +50,23 @@ function checkSettings(settings: Map<string, string>, user: string, database: st
   // Without it the server would use the database's own encoding, which our parser may not read.
   if (!settings.has('client_encoding')) settings.set('client_encoding', 'UTF8');
   for (const [name, value] of settings) {
-    if (name === 'client_encoding' && !isReadableEncoding(value)) return refuse(deny('ENCODING_REFUSED'));
-    if (!allowedSettings.has(name) && !plannerSetting.test(name)) return refuse(deny('STARTUP_PARAMETER_REFUSED', { message: `the startup parameter "${printable(name)}" is not allowed` }));
-    if (name === 'timezone' && !isZoneName(value)) return refuse(deny('STARTUP_PARAMETER_REFUSED', { message: 'TimeZone must be the name of a zone, like Europe/Zurich' }));
-    if (name === 'client_min_messages' && !/^(?:notice|warning|error)$/i.test(value)) {
-      return refuse(deny('STARTUP_PARAMETER_REFUSED', { message: 'client_min_messages must be notice, warning or error' }));
-    }
+    const denial = reasonAgainst(name, value);
+    if (denial !== null) return refuse(denial);
   }
   return { outcome: 'read', startup: { user, database, parameters: settings, applicationName } };
 }
 
-/** What may be set at startup: the settings that SET may change without a rule (docs/policy.md). Lower case. */
-const allowedSettings: ReadonlySet<string> = new Set([
-  'client_encoding', 'datestyle', 'timezone', 'intervalstyle', 'extra_float_digits', 'search_path', 'bytea_output', 'xmloption', 'xmlbinary', 'statement_timeout', 'lock_timeout',
-  'idle_in_transaction_session_timeout', 'client_min_messages', 'row_security', 'synchronize_seqscans', 'check_function_bodies', 'default_tablespace',
-  'default_table_access_method', 'default_transaction_isolation', 'default_transaction_read_only', 'default_transaction_deferrable', 'work_mem',
-]);
-const plannerSetting = /^(?:enable_[a-z_]{1,40}|geqo(?:_[a-z_]{1,40})?|jit|seq_page_cost|random_page_cost|cpu_(?:tuple|index_tuple|operator)_cost|effective_cache_size|from_collapse_limit|join_collapse_limit|plan_cache_mode|constraint_exclusion|cursor_tuple_fraction)$/;
+/** What SET may change without a rule may be set at startup too; the policy is not known yet, so nothing that needs a rule. */
+function reasonAgainst(name: string, value: string): Denial | null {
+  // A masked session may not go below, and whether this will be one is not known yet.
+  if (name === 'client_min_messages' && !/^(?:notice|warning|error)$/i.test(value)) return deny('STARTUP_PARAMETER_REFUSED', { message: 'client_min_messages must be notice, warning or error' });
+  // pgjdbc sends the offset of the machine in this form when it knows no name for its zone.
+  if (name === 'timezone' && /^(?:GMT|UTC)[+-]\d{1,2}(?::\d{2})?$/.test(value)) return null;
+  const judged = judgeSetting(name, value);
+  if (judged.outcome === 'free') return null;
+  if (name === 'client_encoding') return deny('ENCODING_REFUSED');
+  return deny('STARTUP_PARAMETER_REFUSED', { message: judged.outcome === 'refused' ? judged.denial.message : `the startup parameter "${printable(name)}" is not allowed` });
+}
 
 /**
  * Splits `options` as the server does: at white space, where a backslash takes the next character as it is.
@@ -104,24 +105,6 @@ function splitWords(options: string): readonly string[] {
   }
   if (word !== null) words.push(word);
   return words;
-}
-
-/** In other encodings a second byte may be a backslash, so that server and parser can see different ends of a literal. */
-function isReadableEncoding(value: string): boolean {
-  // The server compares encoding names by letters and digits only, in any case.
-  return ['utf8', 'unicode', 'sqlascii'].includes(value.replaceAll(/[^A-Za-z0-9]/g, '').toLowerCase());
-}
-
-/** A zone's name, not a POSIX rule: `<123-45-6789>0` is a legal rule and would carry a value. pgjdbc sends `GMT+01:00`. */
-function isZoneName(value: string): boolean {
-  if (/^(?:GMT|UTC)[+-]\d{1,2}(?::\d{2})?$/.test(value)) return true;
-  if (!/^[A-Za-z][A-Za-z0-9_+/-]{0,62}$/.test(value)) return false;
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: value });
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function isOff(value: string): boolean {
