@@ -21,7 +21,7 @@ describe('rebuildNotice in a masked session', () => {
     expect(rebuilt({ t: '536-22-7841' }, { catalogNames: () => true })).not.toHaveProperty('t');
   });
 
-  test.each([
+  test.each<readonly [string, Readonly<Record<string, string>>, string, Partial<NoticeScope>?]>([
     ['keeps a class 42 message whose quoted words the user wrote, in any case', { C: '42703', M: 'column "nme" of relation "people" does not exist' }, 'column "nme" of relation "people" does not exist'],
     ['not one with a word the user did not write', { C: '42703', M: 'column "secret" does not exist' }, 'undefined column'],
     ['not one with a number the user did not write', { C: '42601', M: 'bad thing 85123' }, 'syntax error'],
@@ -32,7 +32,7 @@ describe('rebuildNotice in a masked session', () => {
     ['not one that a detector hits', { C: '42601', M: 'syntax error at or near "536-22-7841"' }, 'syntax error', { userText: "x '536-22-7841'" }],
     ['no message of another class', { C: '22P02', M: 'invalid input syntax for type integer: "nme"' }, 'invalid text representation'],
     ['no message that a function raised', { C: 'P0001', M: 'alice' }, 'raise exception'],
-  ] as const)('%s', (_, change, message, scoped = {}) => {
+  ])('%s', (_, change, message, scoped = {}) => {
     expect(rebuilt(change, scoped)['M']).toBe(message);
   });
 
