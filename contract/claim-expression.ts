@@ -123,7 +123,7 @@ function member(holder: Step, key: Step): Step {
     if (from === null) return null;
     if (Array.isArray(from) && typeof name === 'number') {
       if (!Number.isInteger(name) || name < 0 || name >= from.length) throw new EvaluationFailure('the index is outside the list');
-      return from[name];
+      return from[name] as unknown;
     }
     if (isRecord(from) && typeof name === 'string') return Object.hasOwn(from, name) ? from[name] : null;
     throw new EvaluationFailure(`${kindOf(from)} has no member`);

@@ -36,7 +36,9 @@ export async function startIssuer(input: { readonly clients: readonly IssuerClie
   const jwk: JWK = { ...(await exportJWK(privateKey)), kid: 'issuer-1', use: 'sig', alg: 'ES256' };
   const provider = new Provider(issuer, configuration(input.clients, audience, input.ttlSeconds ?? 3600, jwk));
   provider.proxy = false;
-  const server = createServer({ cert: pair.certificate, key: pair.key }, provider.callback());
+  const server = createServer({ cert: pair.certificate, key: pair.key });
+  const answer = provider.callback();
+  server.on('request', (request, response) => void answer(request, response));
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
     issuer, audience, ca: authority.ca,

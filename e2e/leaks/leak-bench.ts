@@ -5,7 +5,7 @@ import pg from 'pg';
 import { startWorld, type World } from '../hosts/gateway.ts';
 import { freePort } from '../hosts/postgres.ts';
 import { fillCase, type LeakCase, splitSetup } from './leak-case.ts';
-import { type Answer, openRaw, RawClient, type RawTarget, readFields } from './raw-client.ts';
+import { type Answer, openRaw, type RawClient, type RawTarget, readFields } from './raw-client.ts';
 import { searchReceived, searchStored } from './reveals.ts';
 
 export type MaskStyle = 'Redact' | 'Partial';

@@ -185,5 +185,5 @@ function readKeySet(value: unknown): JSONWebKeySet {
   if (!Array.isArray(keys)) throw new Error('the key set is not a JWK set');
   if (keys.length > issuerKeyLimits.maxKeys) throw new Error(`the key set holds more than ${issuerKeyLimits.maxKeys} keys`);
   // Symmetric keys have no place in a published set; jose refuses HMAC as well.
-  return { keys: keys.filter((key: unknown) => typeof key === 'object' && key !== null && (key as Readonly<Record<string, unknown>>)['kty'] !== 'oct') };
+  return { keys: (keys as JSONWebKeySet['keys']).filter((key: unknown) => typeof key === 'object' && key !== null && (key as Readonly<Record<string, unknown>>)['kty'] !== 'oct') };
 }

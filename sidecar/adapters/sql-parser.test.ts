@@ -82,7 +82,7 @@ test('a parse that passes its deadline fails alone and the next one succeeds', a
 
 test('the queue of long texts is bounded', async () => {
   await using narrow = await createSqlParser({ deadlineMs: 2_000, queued: 1, waitMs: 10_000, heapMegabytes: 512 });
-  const answers = await Promise.all([1, 2, 3, 4].map(() => narrow.parse(long('select 1'))));
+  const answers = await Promise.all([1, 2, 3, 4].map(async () => narrow.parse(long('select 1'))));
   expect(answers.map(({ outcome }) => outcome)).toContain('failed');
   expect(answers[0]).toMatchObject({ outcome: 'parsed' });
 }, 30_000);

@@ -23,7 +23,7 @@ function signatureHash(certificate: Buffer): string | null {
   // RSASSA-PSS-params: SEQUENCE { [0] hashAlgorithm SEQUENCE { OID … } DEFAULT sha1, … }
   const parameters = readElement(certificate, oid.end);
   const tagged = parameters && parameters.start < parameters.end ? readElement(certificate, parameters.start) : null;
-  if (!tagged || tagged.tag !== 0xa0) return 'sha256';
+  if (tagged?.tag !== 0xa0) return 'sha256';
   const hashAlgorithm = readElement(certificate, tagged.start);
   const hashOid = hashAlgorithm && readElement(certificate, hashAlgorithm.start);
   return hashOid ? (hashOfDigest[certificate.toString('hex', hashOid.start, hashOid.end)] ?? null) : null;

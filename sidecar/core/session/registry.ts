@@ -5,7 +5,7 @@ import { subjectKey } from '../identity/identity.ts';
 import { type AuthorizeOutcome, authorize } from '../policy/authorize.ts';
 import { grantServes } from '../policy/grant-serves.ts';
 import type { Approver, Clock, ConfigSource, Logger } from '../ports.ts';
-import { Session } from './session.ts';
+import type { Session } from './session.ts';
 
 /** What the registry works with. */
 export interface RegistryDeps {

@@ -1,5 +1,5 @@
 import type { StatementClass } from '../../../contract/proxy-config.ts';
-import { type Denial } from '../errors.ts';
+import type { Denial } from '../errors.ts';
 import type { CommandPair } from '../policy/decision.ts';
 import type { NameScope } from './catalog-snapshot.ts';
 import type { ObjectName } from './names.ts';

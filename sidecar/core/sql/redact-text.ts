@@ -53,7 +53,7 @@ export function redactUnreadable(text: string, detect: ((text: string) => boolea
   const open = tokens.some((token) => token.kind === 'open') ? tokens.find((token) => 'string quoted comment open'.includes(token.kind)) : undefined;
   const cut = Math.min(doubtful?.start ?? text.length, open?.start ?? text.length);
   const shown = replaceTokens(text.slice(0, cut), tokens.filter((token) => token.end <= cut), hidesLiterals) + (cut < text.length ? hiddenText : '');
-  return detect !== null && detect(shown) ? hiddenText : shown;
+  return detect?.(shown) ? hiddenText : shown;
 }
 
 /** Also `passwd`, `user_password`, and `PASSWORD` in any case. */

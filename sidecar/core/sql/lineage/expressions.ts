@@ -76,7 +76,7 @@ function conjuncts(value: unknown): readonly unknown[] {
 
 function isAllowedEquality(condition: unknown, scope: Scope, trace: Trace): boolean {
   const comparison = bodyOf(condition, 'A_Expr');
-  if (!comparison || comparison['kind'] !== 'AEXPR_OP' || namesOf(comparison['name'])?.at(-1) !== '=') return false;
+  if (comparison?.['kind'] !== 'AEXPR_OP' || namesOf(comparison['name'])?.at(-1) !== '=') return false;
   const [left, right] = [comparison['lexpr'], comparison['rexpr']];
   const [column, constant] = isConstant(right) ? [left, right] : [right, left];
   const reference = bodyOf(column, 'ColumnRef');

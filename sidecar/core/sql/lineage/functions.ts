@@ -86,7 +86,7 @@ function bodySurveys(candidate: CatalogFunction, env: Environment): readonly Sur
 /** Surveys an SQL text of any number of statements; `BEGIN ATOMIC` bodies come as statements too. */
 export function surveyText(text: string, env: Environment): readonly Survey[] | null {
   const trees = statementsOf(env.parse.parseSql(text));
-  if (!trees || !trees.every(isBodyStatement)) return null;
+  if (!trees?.every(isBodyStatement)) return null;
   const surveys = trees.map(surveyTree);
   return surveys.every((survey) => survey !== null) ? surveys : null;
 }

@@ -65,7 +65,7 @@ function commonColumns(item: Node, scope: Scope, trace: Trace): readonly TracedC
 /** Follows a recursive WITH query until no more masks arrive: at most once per column. */
 function recursiveColumns(item: Node, name: string, scope: Scope, trace: Trace): readonly TracedColumn[] {
   const query = bodyOf(item['ctequery'], 'SelectStmt');
-  if (!query || query['op'] !== 'SETOP_UNION') return commonColumns(item, scope, trace);
+  if (query?.['op'] !== 'SETOP_UNION') return commonColumns(item, scope, trace);
   const withInner: Scope = { ...scope, commonTables: withCommonTables(objectOf(query['withClause']), scope, trace) };
   let columns = renamed(queryColumns(objectOf(query['larg']) ?? {}, withInner, trace, false), item['aliascolnames']);
   for (let round = 0; round <= columns.length; round++) {
