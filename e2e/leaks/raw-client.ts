@@ -209,9 +209,14 @@ export class RawClient {
 
 /** Connects and, with `ca`, turns TLS on. Nothing is sent yet. */
 export async function connectRaw(target: RawTarget): Promise<RawClient> {
+  return new RawClient(await connectSocket(target));
+}
+
+/** The same without a client on it. */
+export async function connectSocket(target: Pick<RawTarget, 'port' | 'ca'>): Promise<Socket> {
   const socket = typeof target.port === 'string' ? connect(target.port) : connect(target.port, '127.0.0.1');
   await once(socket, 'connect');
-  if (target.ca === null) return new RawClient(socket);
+  if (target.ca === null) return socket;
   socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]));
   const reply = await new Promise<Buffer>((resolve, reject) => {
     socket.once('data', resolve);
@@ -220,7 +225,7 @@ export async function connectRaw(target: RawTarget): Promise<RawClient> {
   if (reply.toString() !== 'S') throw new Error('no TLS');
   const secure = connectTls({ socket, ca: target.ca, servername: 'localhost' });
   await once(secure, 'secureConnect');
-  return new RawClient(secure);
+  return secure;
 }
 
 /** Connects and logs in. */

@@ -1,0 +1,113 @@
+import type { World } from '../hosts/gateway.ts';
+import { type Frame, type RawTarget, readFields } from '../leaks/raw-client.ts';
+import * as write from '../../sidecar/postgres/wire/frame-writer.ts';
+import { type ByteClient, openByteClient } from './byte-client.ts';
+import type { Random } from './random.ts';
+import type { Step } from './sequences.ts';
+
+/** What differs, or null. */
+export interface Divergence {
+  readonly steps: readonly Step[];
+  readonly direct: readonly string[];
+  readonly proxied: readonly string[];
+  readonly how: 'whole' | 'split';
+}
+
+/** The two ways to one server, with a token that is valid for the whole run. */
+export interface TwoWays {
+  readonly direct: RawTarget;
+  readonly proxied: RawTarget;
+}
+
+/** The server's socket directory needs no password; the gateway takes a token. */
+export async function twoWays(world: World): Promise<TwoWays> {
+  const { postgres } = world;
+  return {
+    direct: { port: `${postgres.socketDirectory}/.s.PGSQL.${postgres.port}`, ca: null, user: 'postgres', database: 'postgres', password: '' },
+    proxied: { port: world.port, ca: world.ca, user: 'postgres', database: 'postgres', password: await world.token('engineer') },
+  };
+}
+
+/**
+ * Sends one sequence to the server directly, through the gateway in one piece, and through the gateway in random pieces.
+ *
+ * @returns the first difference in what came back.
+ */
+export async function compareAnswers(ways: TwoWays, steps: readonly Step[], random: Random): Promise<Divergence | null> {
+  const [direct, whole, split] = await Promise.all([play(ways.direct, steps, null), play(ways.proxied, steps, null), play(ways.proxied, steps, random)]);
+  if (!alike(direct, whole)) return { steps, direct, proxied: whole, how: 'whole' };
+  if (!alike(direct, split)) return { steps, direct, proxied: split, how: 'split' };
+  return null;
+}
+
+const prelude = write.query('create temp table t (a int4, b text)');
+/** Leaves every state: a COPY, a skipped pipeline, an open transaction. */
+const ending = Buffer.concat([write.frame('f', Buffer.from('end\0')), write.sync(), write.query('rollback'), write.query('select \'the end\'')]);
+const hangMs = 15_000;
+
+async function play(target: RawTarget, steps: readonly Step[], pieces: Random | null): Promise<readonly string[]> {
+  const client = await openByteClient(target);
+  try {
+    client.socket.write(prelude);
+    const ready = (count: number) => (frames: readonly Frame[]): boolean => frames.filter(({ type }) => type === 'Z').length >= count;
+    await client.wait(ready(2), hangMs);
+    const from = client.frames.length;
+    const bytes = Buffer.concat([...steps.map((step) => step.bytes), ending]);
+    if (pieces) await writePieces(client, bytes, pieces);
+    else client.socket.write(bytes);
+    const ended = await client.wait((frames) => frames.at(-1)?.type === 'Z' && frames.some(({ type, body }) => type === 'D' && body.includes('the end')), hangMs);
+    const seen = client.frames.slice(from).map(describeFrame);
+    return ended ? [...seen, ...(client.closed ? ['closed'] : [])] : [...seen, 'HANG'];
+  } finally {
+    client.destroy();
+  }
+}
+
+async function writePieces(client: ByteClient, bytes: Buffer, random: Random): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const end = Math.min(bytes.length, at + 1 + random.int(random.chance(0.5) ? 7 : 60));
+    client.socket.write(bytes.subarray(at, end));
+    at = end;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Where the connection ends, the last words may be lost on either side: what both say before must agree, and both must close. */
+function alike(direct: readonly string[], proxied: readonly string[]): boolean {
+  if (direct.at(-1) !== 'closed' || proxied.at(-1) !== 'closed') return direct.length === proxied.length && direct.every((line, index) => line === proxied[index]);
+  const [left, right] = [beforeTheEnd(direct), beforeTheEnd(proxied)];
+  const common = Math.min(left.length, right.length);
+  return left.slice(0, common).every((line, index) => line === right[index]);
+}
+
+function beforeTheEnd(lines: readonly string[]): readonly string[] {
+  return lines.filter((line) => line !== 'closed' && !/^E (FATAL|ERROR) 08P01/.test(line));
+}
+
+/** Type and body; table OIDs differ between sessions, and texts of ours are worded by us. */
+function describeFrame({ type, body }: Frame): string {
+  switch (type) {
+    case 'E':
+    case 'N': {
+      const fields = readFields(body);
+      return `${type} ${fields.get('S')} ${fields.get('C')}`;
+    }
+    case 'T':
+      return `T ${describeColumns(body)}`;
+    case 'A':
+      return `A ${body.subarray(4).toString('latin1')}`;
+    default:
+      return `${type} ${JSON.stringify(body.toString('latin1'))}`;
+  }
+}
+
+function describeColumns(body: Buffer): string {
+  const copy = Buffer.from(body);
+  let at = 2;
+  for (let left = copy.readInt16BE(0); left > 0; left--) {
+    at = copy.indexOf(0, at) + 1;
+    copy.writeInt32BE(copy.readInt32BE(at) === 0 ? 0 : 1, at);
+    at += 18;
+  }
+  return copy.toString('hex');
+}
