@@ -45,7 +45,7 @@ export async function startBench(): Promise<Bench> {
   for (const [name, policies] of [['gateway', allowEverything], ['gateway, masking', maskedPolicy]] as const) {
     const world = await startWorld({ policies, sharedPostgres: postgres, targetTls: '{mode: Disable}', serve: ['--allow-plaintext-loopback'] });
     variants.push(await gatewayVariant(name, world));
-    stops.push(() => world[Symbol.asyncDispose]());
+    stops.push(async () => { await world[Symbol.asyncDispose](); });
   }
   return { variants, missing, postgres, [Symbol.asyncDispose]: async () => { for (const stop of stops.reverse()) await stop(); } };
 }

@@ -10,7 +10,7 @@ beforeAll(async () => {
   world = await startWorld({ policies: allowEverything });
 });
 
-afterAll(() => world[Symbol.asyncDispose]());
+afterAll(async () => { await world[Symbol.asyncDispose](); });
 
 const q = write.query;
 const unnamed = (text: string, portal = ''): Buffer => Buffer.concat([write.parse('', text), write.bind(portal, ''), write.execute(portal)]);
