@@ -51,5 +51,5 @@ export const decisionBodySchema = z.strictObject({
 
 /** Body of every answer above 399. */
 export const apiErrorSchema = z.object({ code: z.string(), message: z.string(), hint: z.string(), detail: z.string().nullable().optional() });
-/** An error as the HTTP API answers it. */
+/** An error as the HTTP API answers it. @public for clients of the API */
 export type ApiError = z.infer<typeof apiErrorSchema>;

@@ -1,4 +1,4 @@
-/** API group and version of every Sallyport resource. */
+/** API group of every Sallyport resource. @public for the operator and the CLI */
 export const apiGroup = 'sallyport.dev';
 /** `apiVersion` of every resource. */
 export const apiVersion = 'sallyport.dev/v1alpha1';

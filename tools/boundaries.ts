@@ -38,8 +38,8 @@ export const boundaries: readonly Boundary[] = [
   { files: 'sidecar/core/identity/**', never: ['**/sidecar/**', '**/postgres/**', '**/ssh/**', '**/adapters/**', '**/runtime/**', '**/operator/**', '**/cli/**', '**/console/**', ...tests],
     packages: ['jose', '@marcbachmann/cel-js'], node: ['crypto', 'util', 'buffer'],
     planted: ['../../../runtime/clock.ts', '../../adapters/jwks.ts', 'node:net', 'node:fs'] },
-  { files: 'sidecar/postgres/**', never: ['**/ssh/**', '**/adapters/**', '**/operator/**', '**/cli/**', '**/console/**', ...tests], packages: ['pg-protocol'], node: 'all',
-    planted: ['../ssh/connection.ts', '../adapters/segment-file.ts', '../../operator/render/proxy-config.ts', 'undici'] },
+  { files: 'sidecar/postgres/**', never: ['**/ssh/**', '**/adapters/**', '**/operator/**', '**/cli/**', '**/console/**', ...tests], packages: [], node: 'all',
+    planted: ['../ssh/connection.ts', '../adapters/segment-file.ts', '../../operator/render/proxy-config.ts', 'undici', 'pg', 'pg-protocol'] },
   { files: 'sidecar/ssh/**', never: ['**/postgres/**', '**/adapters/**', '**/operator/**', '**/cli/**', '**/console/**', ...tests], packages: ['ssh2'], node: 'all',
     planted: ['../postgres/startup.ts', '../adapters/segment-file.ts', 'undici'] },
   // Beyond the table of the architecture: zod reads what this module itself wrote to disk, jose holds fetched keys.

@@ -1,6 +1,5 @@
 import type { ProxyConfig } from '../../contract/proxy-config.ts';
 import type { ErrorCode } from './errors.ts';
-import type { Identity } from './identity/identity.ts';
 import type { IssuerKeys } from './identity/issuer-keys.ts';
 import type { DecidedBy, Grant } from './policy/decision.ts';
 
@@ -123,5 +122,3 @@ export interface SqlParser {
   /** libpg_query fingerprint (hex) of a text that parses, else null. */
   fingerprint(text: string): string | null;
 }
-
-export type { Identity };

@@ -1,4 +1,4 @@
-import type { Approval, Policy, StatementClass } from '../../../contract/proxy-config.ts';
+import type { Approval, StatementClass } from '../../../contract/proxy-config.ts';
 import type { Denial } from '../errors.ts';
 
 /** Names the policy and rule that decided; `rule` is null when nothing matched or the policy itself decided (access). */
@@ -62,6 +62,3 @@ export interface Grant {
   readonly expiresAtMs: number;
   readonly approvers: readonly string[];
 }
-
-/** A policy whose target, window and subjects match. */
-export type MatchedPolicy = Policy;

@@ -46,36 +46,6 @@ export function negotiateProtocolVersion(minor: number, unknownOptions: readonly
   return frame('v', int32(protocolVersion(minor)), int32(unknownOptions.length), ...unknownOptions.map(cstring));
 }
 
-/** ParseComplete. */
-export function parseComplete(): Buffer {
-  return frame('1');
-}
-
-/** BindComplete. */
-export function bindComplete(): Buffer {
-  return frame('2');
-}
-
-/** CloseComplete. */
-export function closeComplete(): Buffer {
-  return frame('3');
-}
-
-/** NoData. */
-export function noData(): Buffer {
-  return frame('n');
-}
-
-/** EmptyQueryResponse. */
-export function emptyQueryResponse(): Buffer {
-  return frame('I');
-}
-
-/** PortalSuspended. */
-export function portalSuspended(): Buffer {
-  return frame('s');
-}
-
 /** CommandComplete, e.g. `SELECT 1`. */
 export function commandComplete(tag: string): Buffer {
   return frame('C', cstring(tag));

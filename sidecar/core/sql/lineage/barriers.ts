@@ -4,7 +4,7 @@ import { type Environment, isSystemSchema, resolveRelation } from './environment
 import { defaultProblem, functionProblem, triggerProblem } from './functions.ts';
 import { isRefusedFunction, isRefusedRelation, isRefusedSetting, isSequenceFunction, showsAllSequences } from './refused-names.ts';
 import type { NamedCall, NamedRelation, Survey } from './survey.ts';
-import { bodyOf, constantText, listOf, type Node, namesOf, objectOf } from './tree.ts';
+import { bodyOf, constantText, listOf, type Node, namesOf } from './tree.ts';
 
 /**
  * The first reason why a tree may not run in a masked session, whatever it selects: relations and functions that hand out stored values,
@@ -204,11 +204,4 @@ export function unproven(detail: string): Denial {
 /** A refusal because a masked column stands where it may not. */
 export function misplaced(detail: string): Denial {
   return deny('MASKED_COLUMN_REFUSED', { detail });
-}
-
-/** The relation object of a utility statement's field, resolved. */
-export function relationField(value: unknown, env: Environment): readonly CatalogRelation[] {
-  const range = objectOf(value);
-  if (!range || typeof range['relname'] !== 'string') return [];
-  return resolveRelation(env, typeof range['schemaname'] === 'string' ? range['schemaname'] : null, range['relname']).relations;
 }
