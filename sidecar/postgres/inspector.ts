@@ -31,6 +31,10 @@ export interface SessionInspector {
   searchPathText(): string;
   /** Rebuilds an error or notice of the server so that it carries no value. */
   rebuild(fields: ReadonlyMap<string, string>, userText: string | null): ReadonlyMap<string, string>;
+  /** A name that the client chose, as records may hold it: hidden when it is a regulated value. */
+  shownName(name: string): string;
+  /** A refusal as the client may read it: without the words in which a detector finds a value, e.g. a quoted name. */
+  shownDenial(denial: Denial): Denial;
   /** Null: drop it. */
   parameterStatus(name: string, value: string): string | null;
   /** Column names that may be shown. */

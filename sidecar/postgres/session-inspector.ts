@@ -6,11 +6,13 @@ import { compileDetectors, type DetectorSet } from '../core/masking/detectors.ts
 import { hmacToken } from '../core/masking/mask-key.ts';
 import type { FieldDescription, MaskKey } from '../core/masking/masker.ts';
 import { compileColumnMask } from '../core/masking/styles.ts';
+import { type Denial, errorTable } from '../core/errors.ts';
 import type { SqlParser } from '../core/ports.ts';
 import type { Session } from '../core/session/session.ts';
 import type { CatalogSnapshot, NameScope } from '../core/sql/catalog-snapshot.ts';
 import type { InspectionCache, InspectionKey } from '../core/sql/inspection-cache.ts';
 import { inspectQuery } from '../core/sql/inspect-query.ts';
+import { hiddenText } from '../core/sql/redact-text.ts';
 import { judgeMasking } from '../core/sql/lineage.ts';
 import { closeMaskRules, type MaskClosure } from '../core/sql/mask-closure.ts';
 import type { InspectedQuery, MaskJudgement, OutputMask, StatementFacts } from '../core/sql/statement-facts.ts';
@@ -52,6 +54,9 @@ interface Basis {
 
 const rememberedHmacs = 64;
 
+/** Nothing shorter is a regulated value: `a@b.co`. */
+const shortestValue = 6;
+
 /** Literals and parameters in records and requests are searched for these whatever the policy masks. */
 const recordRules: readonly MaskingRule[] = [{ columns: null, detectors: ['us-ssn', 'payment-card', 'us-itin', 'iban', 'secret'], style: 'Redact', keepFirst: 0, keepLast: 0, predicates: 'Deny' }];
 
@@ -76,6 +81,7 @@ class Inspector implements SessionInspector {
   #searchPath: readonly string[] | null = null;
   #pathKnown = false;
   #pathChangedInTransaction = false;
+  #definedInTransaction = false;
   #key = '';
 
   constructor(deps: InspectorDeps, snapshot: CatalogSnapshot) {
@@ -125,12 +131,11 @@ class Inspector implements SessionInspector {
       case 'create-temp':
         this.#temporary.add(effect.name);
         this.#forgetPath();
-        this.#deps.catalog.invalidate();
         break;
       case 'ddl':
         for (const pair of facts.pairs) if (completed && pair.class === 'Create' && pair.object && pair.object !== '*') this.#createdInTransaction.add(pair.object.name);
         this.#forgetPath();
-        this.#deps.catalog.invalidate();
+        this.#definedInTransaction = true;
         break;
       case 'transaction':
         if (effect.what === 'commit' || effect.what === 'rollback' || effect.what === 'rollback-to') this.#transactionEnded(effect.what !== 'commit');
@@ -142,7 +147,7 @@ class Inspector implements SessionInspector {
   }
 
   transactionOver(failed: boolean): void {
-    if (this.#createdInTransaction.size === 0 && !this.#pathChangedInTransaction) return;
+    if (!this.#definedInTransaction && this.#createdInTransaction.size === 0 && !this.#pathChangedInTransaction) return;
     this.#transactionEnded(failed);
     this.#rekey();
   }
@@ -173,7 +178,20 @@ class Inspector implements SessionInspector {
   }
 
   searchPathText(): string {
-    return this.#searchPath?.join(', ') ?? 'unknown';
+    return this.shownName(this.#searchPath?.join(', ') ?? 'unknown');
+  }
+
+  shownName(name: string): string {
+    if (name.length < shortestValue) return name;
+    return this.#recordDetectors.hits(name) || this.#refreshed().detectors?.hits(name) === true ? hiddenText : name;
+  }
+
+  shownDenial(denial: Denial): Denial {
+    const { detectors } = this.#refreshed();
+    if (!detectors) return denial;
+    const message = detectors.hits(denial.message) ? errorTable[denial.code].text : denial.message;
+    const detail = denial.detail !== null && detectors.hits(denial.detail) ? null : denial.detail;
+    return { code: denial.code, message, detail, hint: detectors.hits(denial.hint) ? errorTable[denial.code].remedy : denial.hint };
   }
 
   rebuild(fields: ReadonlyMap<string, string>, userText: string | null): ReadonlyMap<string, string> {
@@ -276,10 +294,10 @@ class Inspector implements SessionInspector {
   #transactionEnded(rolledBack: boolean): void {
     if (rolledBack && this.#pathChangedInTransaction) this.#pathKnown = false;
     this.#pathChangedInTransaction = false;
-    if (this.#createdInTransaction.size > 0) {
-      this.#createdInTransaction = new Set();
-      this.#deps.catalog.invalidate();
-    }
+    this.#createdInTransaction = new Set();
+    // Only now: the side connection cannot see what is not committed, and would wait for the locks of this very session.
+    if (this.#definedInTransaction) this.#deps.catalog.invalidate();
+    this.#definedInTransaction = false;
   }
 
   #maskedPlan(fields: readonly FieldDescription[], outputs: readonly (OutputMask | null)[], basis: Basis): RowPlan {

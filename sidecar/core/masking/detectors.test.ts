@@ -35,7 +35,7 @@ const cases: readonly (readonly [DetectorName, string, string | null])[] = [
   ['payment-card', '4539628173056482.00', '********.00'], ['payment-card', '%B4539628173056482^DOE/J^2512', '%B********^DOE/J^2512'], ['payment-card', 'line\\n4539628173056482', 'line\\n********'],
   ['payment-card', '4539 6281 7305 6482', '********'],
   ['payment-card', '4539628173056483', null], ['payment-card', '4111111111111111', null], ['payment-card', '1234567812345670', null], ['payment-card', '0.4539628173056482', null],
-  ['payment-card', '45396281730564821', null], ['payment-card', 'ORD4539628173056482', null], ['payment-card', '4444444444444448', null], ['payment-card', '1700000000000', null],
+  ['payment-card', '45396281730564821', null], ['payment-card', 'ORD4539628173056482', 'ORD********'], ['payment-card', 't4539628173056482z', 't********z'], ['payment-card', 'a4539628173056482f', null], ['us-ssn', 't536-22-7841z', 't********z'], ['us-ssn', 'c536-22-7841', null], ['payment-card', '4444444444444448', null], ['payment-card', '1700000000000', null],
   ['payment-card', '4539 6281-7305 6482', null], ['payment-card', 'a1b2c3d4-4539-6281-7305-648217305648', null],
   ['card-security', 'cvv: 123', 'cvv: ********'], ['card-security', 'room 123', null], ['card-security', 'shipping 123', null], ['card-security', ';4539628173056482=25121011000012345678?', '********'],
   ['us-bank-routing', 'ABA 121000358', 'ABA ********'], ['us-bank-routing', '121000358', null], ['us-bank-routing', 'aba 421042111', null], ['us-bank-routing', 'routing: 121000359', null],

@@ -9,7 +9,7 @@ import { emptyFindings, type Findings } from './findings.ts';
 import { refuseInMaskedSession } from './masked-session.ts';
 import { definesTemporary, returnsRows } from './statement-shape.ts';
 import { isTreeNode, textOf, type TreeNode, unwrap } from './parse-tree.ts';
-import { redactStatement, redactUnreadable } from './redact-text.ts';
+import { hiddenText, redactStatement, redactUnreadable } from './redact-text.ts';
 import { isTrackedSetting } from './settings.ts';
 import type { InspectedQuery, MaskJudgement, StatementEffect, StatementFacts } from './statement-facts.ts';
 import { TooDeep } from './walk.ts';
@@ -102,7 +102,7 @@ function readStatement(statement: unknown, source: Source, scope: NameScope, opt
   return {
     kind,
     pairs: [...findings.pairs.values()],
-    objects: [...findings.objects],
+    objects: [...findings.objects].map((name) => (options.detect?.(name) === true ? hiddenText : name)),
     calls: [...findings.calls],
     redactedText: redact(source, kind, findings, effect, options),
     fingerprint: source.fingerprint,

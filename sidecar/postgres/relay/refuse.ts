@@ -13,7 +13,7 @@ import type { RelayContext } from './context.ts';
  */
 export function refuseQuery(context: RelayContext, denial: Denial, position: number | null = null): void {
   if (context.queue.length === 0 && context.status === 'I' && !context.sentSinceSync) {
-    context.toClient.add(errorFrame(denial, 'ERROR', position));
+    context.toClient.add(errorFrame(context.inspector.shownDenial(denial), 'ERROR', position));
     context.toClient.add(write.readyForQuery('I'));
     context.flushToClient();
     return;
@@ -27,7 +27,7 @@ export function refuseQuery(context: RelayContext, denial: Denial, position: num
 /** Refuses a message of the extended protocol; what follows up to Sync is dropped, as a server would. */
 export function refuseExtended(context: RelayContext, denial: Denial): void {
   if (context.queue.length === 0 && context.status === 'I' && !context.sentSinceSync) {
-    context.toClient.add(errorFrame(denial));
+    context.toClient.add(errorFrame(context.inspector.shownDenial(denial)));
     context.flushToClient();
     context.discarding = 'locally';
     return;
@@ -39,7 +39,7 @@ export function refuseExtended(context: RelayContext, denial: Denial): void {
 /** The server answers 34000 where the refused message stood; the client gets `denial` in its stead. The name cannot be guessed. */
 function poison(context: RelayContext, denial: Denial): void {
   context.batch.bytes.add(write.execute(`sallyport_refused_${randomBytes(12).toString('hex')}`));
-  context.queue.push({ kind: 'poison', denial, own: null });
+  context.queue.push({ kind: 'poison', denial: context.inspector.shownDenial(denial), own: null });
   context.sentSinceSync = true;
 }
 

@@ -1,4 +1,4 @@
-import { beginsWord, type Detector, type Emit, endsWord, isFraction, isInUuid, type ScanText, separatorLength } from './scan-text.ts';
+import { beginsWord, type Detector, type Emit, endsWord, isFraction, isInToken, isInUuid, type ScanText, separatorLength } from './scan-text.ts';
 
 /** US social security numbers: AAA-GG-SSSS by the ranges in use; nine bare digits only in context. */
 export const usSsn: Detector = {
@@ -54,7 +54,7 @@ function scanGroups(source: ScanText, name: 'us-ssn' | 'us-itin' | 'us-ein', siz
     }
     if (firstEnd - start !== sizes[0]) continue;
     const end = groupsEnd(text, runs, run, sizes);
-    if (end === 0 || !beginsWord(text, start) || !endsWord(text, end) || touchesGroup(text, start, end)) continue;
+    if (end === 0 || isInToken(text, start, end) || touchesGroup(text, start, end)) continue;
     const digits = text.slice(start, end).replace(/\D/g, '');
     // Blanks separate any numbers in prose and lists: with them the value needs context, or to be all there is.
     const isPlain = text.charCodeAt(firstEnd) === 0x20 && !(start === 0 && end === text.length) && !source.hasContext(name, start, end);

@@ -1,4 +1,4 @@
-import { beginsWord, type Detector, endsWord, isDigit, isFraction, isInUuid, separatorLength } from './scan-text.ts';
+import { type Detector, isFraction, isInToken, isInUuid, separatorLength } from './scan-text.ts';
 
 /**
  * Payment card numbers: 12 to 19 digits, plain or in groups with one separator between (`4539 6281 7305 6482`), issuer range, Luhn, no published test number.
@@ -12,7 +12,7 @@ export const paymentCard: Detector = {
     let hitEnd = 0;
     for (let run = 0; run < all.length; run += 2) {
       const start = all[run] as number;
-      if (start < hitEnd || !mayBegin(text, start)) continue;
+      if (start < hitEnd) continue;
       const end = cardEnd(text, all, run);
       if (end === 0 || isInUuid(text, start, end)) continue;
       hitEnd = end;
@@ -36,11 +36,6 @@ export function passesLuhn(digits: string): boolean {
   return sum % 10 === 0;
 }
 
-/** Track data puts a `B` (format code) in front of the number. */
-function mayBegin(text: string, start: number): boolean {
-  return beginsWord(text, start) || (text[start - 1] === 'B' && text[start - 2] === '%');
-}
-
 /** End of the card number that begins with run `run`, or 0. Looks at no more than 19 digits. */
 function cardEnd(text: string, runs: Int32Array, run: number): number {
   const start = runs[run] as number;
@@ -60,14 +55,15 @@ function cardEnd(text: string, runs: Int32Array, run: number): number {
       if ((runs[at - 1] as number) - (runs[at - 2] as number) < 3 || (at === run + 2 && (runs[at - 1] as number) - start < 4)) break;
     }
     digits += text.slice(from, to);
-    if (digits.length >= 12 && endsCard(text, to) && !isFraction(text, start, to) && isCardNumber(digits)) best = to;
+    if (digits.length >= 12 && !isFraction(text, start, to) && isCardNumber(digits) && !isGlued(text, start, to)) best = to;
   }
   return best;
 }
 
-/** A letter may follow as in track data (`^`, `=`, `D`); more digits may not. */
-function endsCard(text: string, at: number): boolean {
-  return endsWord(text, at) && !(separatorLength(text, at) === 0 && isDigit(text.charCodeAt(at)));
+/** Track data puts a `B` (format code) in front of the number: `%B4539…`. */
+function isGlued(text: string, start: number, end: number): boolean {
+  const isTrack = text[start - 1] === 'B' && text[start - 2] === '%';
+  return isInToken(text, isTrack ? start - 1 : start, end);
 }
 
 function issuedLength(digits: string, length: number): boolean {

@@ -76,6 +76,29 @@ export function endsWord(text: string, at: number): boolean {
   return !isDigit(after) && !isLetter(after);
 }
 
+/**
+ * Whether `[start, end)` is a piece of a longer number or hexadecimal token. Other letters glued to it do not hide it: `t536-22-7841x` shows the value.
+ * Only for values with a check of their own; looks at no more than 64 characters on either side.
+ */
+export function isInToken(text: string, start: number, end: number): boolean {
+  if (beginsWord(text, start) && endsWord(text, end)) return false;
+  if ((start > 0 && isDigit(text.charCodeAt(start - 1))) || isDigit(text.charCodeAt(end))) return true;
+  for (let at = start - 1; at >= Math.max(0, start - gluedReach) && isWordCode(text.charCodeAt(at)); at -= 1) if (!isHexCode(text.charCodeAt(at))) return false;
+  for (let at = end; at < Math.min(text.length, end + gluedReach) && isWordCode(text.charCodeAt(at)); at += 1) if (!isHexCode(text.charCodeAt(at))) return false;
+  return true;
+}
+
+const gluedReach = 64;
+
+function isWordCode(code: number): boolean {
+  return isDigit(code) || isLetter(code);
+}
+
+function isHexCode(code: number): boolean {
+  const folded = code | 0x20;
+  return isDigit(code) || (folded >= 0x61 && folded <= 0x66);
+}
+
 /** Whether `[start, end)` is part of a decimal number such as `0.4539…` or `4539….25`. A fraction of zeros does not count. */
 export function isFraction(text: string, start: number, end: number): boolean {
   if (start >= 2 && text.charCodeAt(start - 1) === 0x2e && isDigit(text.charCodeAt(start - 2))) return true;
