@@ -22,22 +22,29 @@ export async function readCatalog(query: CatalogQuery): Promise<CatalogSnapshot>
   await query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   try {
     // pg_get_viewdef and pg_get_expr qualify what the search path does not show.
-    await query("SELECT pg_catalog.set_config('search_path', '', true)");
-    const epoch = await readCatalogEpoch(query);
-    const relationRows = await query(relationsSql);
+    await query(`SELECT pg_catalog.set_config('search_path', '', true), pg_catalog.set_config('lock_timeout', '${lockMs}', true)`);
+    const readEpoch = await readCatalogEpoch(query);
+    let isPartial = false;
+    const deparsed = async (sql: (deparse: Deparse) => string): Promise<readonly CatalogRow[]> => {
+      const { rows, wasLocked } = await readUnlessLocked(query, sql);
+      isPartial ||= wasLocked;
+      return rows;
+    };
+    const relationRows = await deparsed(relationsSql);
     if (relationRows.length > relationLimit) throw new SallyportError('CATALOG_UNAVAILABLE', { relations: relationRows.length, limit: relationLimit });
-    const columns = readColumns(await query(columnsSql));
+    const columns = readColumns(await deparsed(columnsSql));
     const parents = groupNumbers(await query(inheritsSql));
     const triggers = groupNumbers(await query(triggersSql));
     const relations = relationRows.map((row) => readRelation(row, columns, parents, triggers));
-    const functions = (await query(functionsSql)).map(readFunction);
+    const functions = (await deparsed(functionsSql)).map(readFunction);
     const systemFunctions = new Set((await query(systemFunctionsSql)).map(text));
     const operators = await query(operatorsSql);
     const types = await query(typesSql);
     const schemas = new Set((await query('SELECT nspname FROM pg_catalog.pg_namespace')).map(text));
     await query('COMMIT');
     return {
-      epoch,
+      // Another epoch than the poll gives: what was locked is read again with the next poll.
+      epoch: isPartial ? `${readEpoch}-partial` : readEpoch,
       relations: new Map(relations.map((relation) => [relation.oid, relation])),
       relationsByName: groupBy(relations, (relation) => relation.name, (relation) => relation.oid),
       functionsByName: groupBy(functions, (item) => item.name, (item) => item),
@@ -53,6 +60,35 @@ export async function readCatalog(query: CatalogQuery): Promise<CatalogSnapshot>
     await query('ROLLBACK').catch(() => undefined);
     throw error;
   }
+}
+
+/** The server's deparsers wait for locks on the relations that a definition names; a migration may hold one for long. */
+const lockMs = 500;
+
+/** Writes an expression that deparses; of a locked relation it is `lockedText`. */
+type Deparse = (expression: string) => string;
+
+/** No parser reads it: what could not be read counts as what cannot be proven. */
+const lockedText = "'(locked'";
+
+async function readUnlessLocked(query: CatalogQuery, sql: (deparse: Deparse) => string): Promise<{ readonly rows: readonly CatalogRow[]; readonly wasLocked: boolean }> {
+  await query('SAVEPOINT sallyport');
+  try {
+    const rows = await query(sql((expression) => expression));
+    await query('RELEASE SAVEPOINT sallyport');
+    return { rows, wasLocked: false };
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error;
+    await query('ROLLBACK TO SAVEPOINT sallyport');
+    return { rows: await query(sql(() => lockedText)), wasLocked: true };
+  }
+}
+
+/** lock_not_available, as our side connection and as drivers tell it. */
+function isLockTimeout(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  const { code, detail } = error as { readonly code?: unknown; readonly detail?: unknown };
+  return code === '55P03' || (typeof detail === 'object' && detail !== null && (detail as { readonly sqlstate?: unknown }).sqlstate === '55P03');
 }
 
 /**
@@ -84,9 +120,9 @@ const epochSql = `SELECT ${[
   fingerprint('pg_depend t JOIN pg_catalog.pg_class c ON c.oid = t.objid', "t.objid, ':', t.refobjid, ':', t.refobjsubid", `c.relkind = 'S' AND c.oid >= 16384 AND ${sequenceOwner('t')}`),
 ].join(', ')}`;
 
-const relationsSql = `
+const relationsSql = (deparse: Deparse): string => `
   SELECT c.oid, n.nspname, c.relname, c.relkind, u.is_user,
-    CASE WHEN u.is_user AND c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END,
+    CASE WHEN u.is_user AND c.relkind IN ('v', 'm') THEN ${deparse('pg_catalog.pg_get_viewdef(c.oid)')} END,
     d.refobjid, d.refobjsubid,
     c.relhasrules AND EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type <> '1')
   FROM pg_catalog.pg_class c
@@ -96,8 +132,8 @@ const relationsSql = `
   WHERE c.relpersistence <> 't' AND (u.is_user OR c.relkind IN ('r', 'v', 'm', 'f')) AND c.relkind NOT IN ('t', 'c')
   ORDER BY c.oid LIMIT ${relationLimit + 1}`;
 
-const columnsSql = `
-  SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, CASE WHEN e.oid IS NOT NULL THEN pg_catalog.pg_get_expr(e.adbin, e.adrelid) END, a.attgenerated
+const columnsSql = (deparse: Deparse): string => `
+  SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, CASE WHEN e.oid IS NOT NULL THEN ${deparse('pg_catalog.pg_get_expr(e.adbin, e.adrelid)')} END, a.attgenerated
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
   LEFT JOIN pg_catalog.pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
@@ -109,7 +145,7 @@ const inheritsSql = 'SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits ORDE
 const triggersSql = 'SELECT tgrelid, tgfoid FROM pg_catalog.pg_trigger WHERE NOT tgisinternal ORDER BY tgrelid, tgfoid';
 
 // Functions that somebody added to pg_catalog count as the user's.
-const functionsSql = `
+const functionsSql = (deparse: Deparse): string => `
   SELECT p.oid, n.nspname, p.proname, l.lanname, p.prosrc, p.proretset, p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype,
     CASE WHEN l.lanname = 'plpgsql' THEN pg_catalog.pg_get_functiondef(p.oid) END,
     CASE WHEN l.lanname = 'c' THEN p.probin END,
@@ -117,7 +153,7 @@ const functionsSql = `
       SELECT pg_catalog.concat_ws(',', g.aggtransfn::pg_catalog.oid, g.aggfinalfn::pg_catalog.oid, g.aggcombinefn::pg_catalog.oid, g.aggserialfn::pg_catalog.oid,
         g.aggdeserialfn::pg_catalog.oid, g.aggmtransfn::pg_catalog.oid, g.aggminvtransfn::pg_catalog.oid, g.aggmfinalfn::pg_catalog.oid)
       FROM pg_catalog.pg_aggregate g WHERE g.aggfnoid = p.oid) END,
-    pg_catalog.pg_get_function_sqlbody(p.oid),
+    CASE WHEN p.prosqlbody IS NOT NULL THEN ${deparse('pg_catalog.pg_get_function_sqlbody(p.oid)')} END,
     CASE WHEN p.proargdefaults IS NOT NULL THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace

@@ -138,7 +138,8 @@ class Inspector implements SessionInspector {
         this.#definedInTransaction = true;
         break;
       case 'transaction':
-        if (effect.what === 'commit' || effect.what === 'rollback' || effect.what === 'rollback-to') this.#transactionEnded(effect.what !== 'commit');
+        // The end of a transaction is told by ReadyForQuery; a rollback to a savepoint (or AND CHAIN) leaves it open and takes settings back.
+        if ((effect.what === 'rollback' || effect.what === 'rollback-to') && this.#pathChangedInTransaction) this.#pathKnown = false;
         break;
       default:
         break;

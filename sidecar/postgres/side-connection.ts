@@ -10,7 +10,7 @@ export interface SideConnection extends AsyncDisposable {
   /**
    * Runs a text of ours and returns the rows of its last result; every value is text, null is NULL.
    *
-   * Calls wait for each other. After a thrown error the connection is closed.
+   * Calls wait for each other. After an error of the server (detail `sqlstate`) the connection goes on; after any other it is closed.
    *
    * @throws SallyportError `CATALOG_UNAVAILABLE` (detail: `sqlstate` or `reason`).
    */
@@ -91,6 +91,7 @@ class SimpleQueries implements SideConnection {
       this.#upstream.socket.write(queryMessage(sql));
       return await this.#readAnswer(AbortSignal.timeout(this.#queryMs));
     } catch (error) {
+      if (error instanceof SallyportError && error.detail['sqlstate'] !== undefined) throw error;
       this.#open = false;
       this.#upstream.socket.destroy();
       if (error instanceof SallyportError && error.code === 'CATALOG_UNAVAILABLE') throw error;
@@ -100,6 +101,7 @@ class SimpleQueries implements SideConnection {
 
   async #readAnswer(signal: AbortSignal): Promise<(string | null)[][]> {
     let rows: (string | null)[][] = [];
+    let failure: SallyportError | null = null;
     let left = this.#limitAnswerBytes;
     for (;;) {
       const header = await this.#reader.readExactly(5, signal);
@@ -110,8 +112,10 @@ class SimpleQueries implements SideConnection {
       switch (String.fromCharCode(header[0] ?? 0)) {
         case 'T': rows = []; break;
         case 'D': rows.push(readRow(body)); break;
-        case 'Z': return rows;
-        case 'E': throw new SallyportError('CATALOG_UNAVAILABLE', { sqlstate: sqlstateOf(body) });
+        case 'Z':
+          if (failure) throw failure;
+          return rows;
+        case 'E': failure = new SallyportError('CATALOG_UNAVAILABLE', { sqlstate: sqlstateOf(body) }); break;
         case 'C': case 'I': case 'S': case 'N': case 'A': break;
         default: throw new SallyportError('CATALOG_UNAVAILABLE', { reason: 'the target answered outside the protocol' });
       }
