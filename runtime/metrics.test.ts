@@ -14,6 +14,17 @@ test('every series of a closed label set is there from the start, at zero', asyn
   ]);
 });
 
+test('a tally shows the numbers of its owner at each scrape', async () => {
+  const metrics = createMetrics({ process: false });
+  const counts = { allowed: 0, denied: 2 };
+  metrics.tally({ name: 'sallyport_statements_total', help: 'Statements.', label: 'decision' }, counts);
+  counts.allowed += 3;
+  await metrics.render();
+  counts.denied++;
+  expect((await metrics.render()).split('\n').slice(2, 4)).toEqual(['sallyport_statements_total{decision="allowed"} 3', 'sallyport_statements_total{decision="denied"} 3']);
+  expect(() => metrics.tally({ name: 'sallyport_statements', help: 'A.', label: 'decision' }, counts)).toThrow(RangeError);
+});
+
 test('a label value outside its set, a bad name and too many series are bugs', () => {
   const metrics = createMetrics({ process: false });
   const count = metrics.counter({ name: 'sallyport_a_total', help: 'A.', labels: { outcome: ['ok'] } });

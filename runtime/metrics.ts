@@ -21,6 +21,11 @@ export interface Metrics {
   render(): Promise<string>;
   /** Names must end in `_total`. */
   counter<const Labels extends LabelSets>(declaration: MetricDeclaration<Labels>): (labels: LabelValues<Labels>, by?: number) => void;
+  /**
+   * A counter over plain numbers that their owner increments, for paths too hot for `counter`. Read when scraped; the keys are the closed set of its one label.
+   * Names must end in `_total`.
+   */
+  tally(declaration: { readonly name: `sallyport_${string}`; readonly help: string; readonly label: string }, counts: Readonly<Record<string, number>>): void;
   /** Read when scraped, so it can never be stale. */
   gauge(declaration: MetricDeclaration<Record<string, never>>, read: () => number): void;
   /** Buckets in the unit of the name, `_seconds` or `_bytes`. */
@@ -45,6 +50,16 @@ export function createMetrics(options: { readonly process: boolean }): Metrics {
       const metric = new Counter({ name: declaration.name, help: declaration.help, labelNames: Object.keys(declaration.labels), registers: [registry] });
       for (const labels of seriesOf(declaration.labels)) metric.inc(labels, 0);
       return (labels, by = 1) => metric.inc(checkedLabels(declaration, labels), by);
+    },
+    tally({ label, ...declaration }, counts) {
+      checkDeclaration({ ...declaration, labels: { [label]: Object.keys(counts) } }, /_total$/);
+      new Counter({
+        ...declaration, labelNames: [label], registers: [registry],
+        collect() {
+          this.reset();
+          for (const [value, count] of Object.entries(counts)) this.inc({ [label]: value }, count);
+        },
+      });
     },
     gauge(declaration, read) {
       checkDeclaration(declaration, /^(?!.*_total$)/);

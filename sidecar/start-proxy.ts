@@ -8,12 +8,14 @@ import { deny } from './core/errors.ts';
 import { createMaskKey } from './core/masking/mask-key.ts';
 import { ulid } from './core/recording/ulid.ts';
 import { SessionRegistry } from './core/session/registry.ts';
+import { createTally } from './core/session/tally.ts';
 import { createInspectionCache } from './core/sql/inspection-cache.ts';
 import { CancelKeys } from './postgres/cancel-keys.ts';
 import { Catalogs } from './postgres/catalogs.ts';
 import { type PostgresDeps, serveConnection } from './postgres/connection.ts';
 import type { Admission } from './postgres/listener.ts';
 import { openSessionInspector } from './postgres/session-inspector.ts';
+import { declareMetrics } from './proxy-metrics.ts';
 import { type RunningProxy, runProxy } from './run-proxy.ts';
 
 /** The adapters that a cluster or a directory brings, and the settings of the installation. */
@@ -48,13 +50,15 @@ export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy>
   const catalogs = new Catalogs({ secrets, clock });
   const cache = createInspectionCache();
   const maskKey = createMaskKey(adapters.maskingKey, { namespace: adapters.namespace, epoch: 1 });
-  const metrics = declareMetrics(adapters.metrics, registry);
+  const tally = createTally();
+  const metrics = declareMetrics(adapters.metrics, registry, tally);
   recorders.onFailure((code) => {
+    tally.recorderFailures[code]++;
     for (const session of registry.list()) session.end({ reason: 'RecorderFailed', denial: deny(code) });
   });
   const deps: PostgresDeps = {
     config, keys, registry, approver, clock, log, secrets, recorders, newSessionId: () => ulid(clock.now(), randomBytes(10)), digestKey: adapters.digestKey, tls: adapters.tls, allowPlaintextLoopback: adapters.allowPlaintextLoopback,
-    cancelKeys: new CancelKeys(clock), count: (outcome) => metrics.connection({ protocol: 'postgres', outcome }),
+    cancelKeys: new CancelKeys(clock), count: (outcome) => metrics.connection({ protocol: 'postgres', outcome }), tally,
     openInspector: (session) => openSessionInspector({ session, parser, cache, catalog: catalogs.open(session.permit), maskKey, digestKey: adapters.digestKey }),
   };
   const prepareKeys = (): void => void keys.prepare(config.current()?.config.identityProviders ?? []);
@@ -66,15 +70,4 @@ export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy>
     serve: (socket: Socket, admission: Admission, target: string) => serveConnection(socket, admission, target, deps),
   });
   return { ...running, registry };
-}
-
-function declareMetrics(metrics: Metrics, registry: SessionRegistry): {
-  readonly connection: (labels: { readonly protocol: 'postgres'; readonly outcome: 'opened' | 'denied' | 'failed' | 'cancel' | 'closed' }) => void;
-  readonly accepted: (labels: { readonly outcome: 'accepted' | 'refused_process' | 'refused_address' }) => void;
-} {
-  metrics.gauge({ name: 'sallyport_sessions', help: 'Sessions that are open now.', labels: {} }, () => registry.size);
-  return {
-    connection: metrics.counter({ name: 'sallyport_sessions_total', help: 'Connections by what became of them.', labels: { protocol: ['postgres'], outcome: ['opened', 'denied', 'failed', 'cancel', 'closed'] } }),
-    accepted: metrics.counter({ name: 'sallyport_connections_total', help: 'Accepted connections and those refused at accept.', labels: { outcome: ['accepted', 'refused_process', 'refused_address'] } }),
-  };
 }

@@ -20,6 +20,8 @@ DIR holds the YAML that kubectl apply would take: Target, AccessPolicy, Identity
   --drain-seconds N         how long running statements get at shutdown (default 25)
   --max-sessions N          sessions at a time (default 500)
   --log-level LEVEL         error, info or debug (default info)
+  --reserve-mib N           MiB of the data directory kept to close everything when its disk is full (default 64)
+  --min-free-mib N          MiB that must be free there for a new session; 5 % of the disk in any case (default 512)
   --no-audit-stdout         keep the audit events in the data directory only
 
 Logs go to stderr, audit events (OCSF, one JSON object a line) to stdout and to the data directory.

@@ -49,7 +49,7 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
   }
   const { namespace } = current.config;
   const copy = options.auditToStdout ? createLineEcho(process.stdout) : null;
-  const recorder = await openRecorder({ dataDirectory: options.data, namespace, clock, ...(copy === null ? {} : { echo: copy.echo, echoDropped: copy.dropped }) });
+  const recorder = await openRecorder({ dataDirectory: options.data, namespace, clock, reserveBytes: options.reserveBytes, minFreeBytes: options.minFreeBytes, ...(copy === null ? {} : { echo: copy.echo, echoDropped: copy.dropped }) });
   const approvals = await openDirectoryApprovals({ dataDirectory: options.data, clock, log, onEvent: (code, facts) => recorder.event(code, facts), isPolicyCurrent: (by) => isCurrent(config.current()?.config ?? null, by) });
   const keys = createIssuerKeys({ clock, log });
   const parser = await createSqlParser();

@@ -13,13 +13,17 @@ export interface ServeOptions {
   readonly maxSessions: number;
   readonly logLevel: 'error' | 'info' | 'debug';
   readonly auditToStdout: boolean;
+  /** Space that is kept so that a full disk can still take the lines that close everything. */
+  readonly reserveBytes: number;
+  /** With less space than this left no session is opened. */
+  readonly minFreeBytes: number;
 }
 
 /** Reads the options. @throws UsageError with one sentence for the first thing that is wrong. */
 export function readServeOptions(argv: readonly string[]): ServeOptions {
   const { values, flags } = readOptions(argv, {
     config: 'text', data: 'text', 'tls-cert': 'text', 'tls-key': 'text', 'allow-plaintext-loopback': 'flag', bind: 'text', http: 'text', namespace: 'text', 'drain-seconds': 'text', 'max-sessions': 'text',
-    'log-level': 'text', 'no-audit-stdout': 'flag',
+    'log-level': 'text', 'no-audit-stdout': 'flag', 'reserve-mib': 'text', 'min-free-mib': 'text',
   }, { min: 0, max: 0 });
   const tls = tlsOf(values['tls-cert'], values['tls-key']);
   const allowPlaintextLoopback = flags.has('allow-plaintext-loopback');
@@ -28,8 +32,11 @@ export function readServeOptions(argv: readonly string[]): ServeOptions {
     config: required(values.config, 'config'), data: required(values.data, 'data'), tls, allowPlaintextLoopback, bind: values.bind ?? '127.0.0.1', http: addressOf(values.http ?? '127.0.0.1:8087'),
     namespace: values.namespace ?? null, drainMs: number(values['drain-seconds'] ?? '25', 'drain-seconds', 0, 3_600) * 1000, maxSessions: number(values['max-sessions'] ?? '500', 'max-sessions', 1, 100_000),
     logLevel: levelOf(values['log-level'] ?? 'info'), auditToStdout: !flags.has('no-audit-stdout'),
+    reserveBytes: number(values['reserve-mib'] ?? '64', 'reserve-mib', 1, 65_536) * mebibyte, minFreeBytes: number(values['min-free-mib'] ?? '512', 'min-free-mib', 0, 1_048_576) * mebibyte,
   };
 }
+
+const mebibyte = 1_048_576;
 
 function required(value: string | undefined, option: string): string {
   if (value === undefined || value === '') throw new UsageError(`--${option} DIR is needed`);

@@ -6,6 +6,7 @@ import type { Permit } from '../core/policy/permit.ts';
 import type { SecretSource } from '../core/ports.ts';
 import { type AdmissionDeps, openSession } from '../core/session/open-session.ts';
 import type { Session, SessionEnd } from '../core/session/session.ts';
+import { countDenial, type Tally } from '../core/session/tally.ts';
 import type { CancelKeys } from './cancel-keys.ts';
 import { cancelUpstream } from './cancel-upstream.ts';
 import { explainCutToken, PostgresClientPort } from './client-port.ts';
@@ -26,6 +27,7 @@ export interface PostgresDeps extends AdmissionDeps {
   /** Reads the catalog if need be. Throws CATALOG_UNAVAILABLE. */
   readonly openInspector: (session: Session, upstream: Upstream) => Promise<SessionInspector>;
   readonly count: (outcome: 'opened' | 'denied' | 'failed' | 'cancel' | 'closed') => void;
+  readonly tally: Tally;
 }
 
 /** From the first packet to the target's ReadyForQuery. */
@@ -87,6 +89,7 @@ async function admit(login: Login, admission: Admission, deps: PostgresDeps): Re
       {
         target: login.targetName, database: startup.database, sessionId: login.sessionId,
         onHold: (held) => {
+          deps.tally.heldLogins += held ? 1 : -1;
           if (held) resume = admission.pause();
           else resume?.();
         },
@@ -115,6 +118,8 @@ async function serveSession(login: Login, session: Session, admission: Admission
     const recorder = deps.recorders.open(session.id);
     await recorder.start(subjectOf(login, session), { role: upstream.role, pid: upstream.processId, startedAtMs: upstream.startedAtMs, credentialRef: `Secret/${session.permit.namespace}/${session.permit.target.postgres.credentialsSecret}` });
     const { end, totals } = await runRelay(login, session, recorder, inspector, upstream, admission, deps);
+    deps.tally.sessionEnds[end.reason]++;
+    if (end.reason !== 'ClientClosed') countDenial(deps.tally, end.denial.code);
     deps.log.info('session closed', { sessionId: session.id, target: login.targetName, reason: end.reason, code: end.denial.code });
     await endRecord(recorder, end, totals, deps);
   } finally {
@@ -134,7 +139,7 @@ async function runRelay(login: Login, session: Session, recorder: SessionRecorde
     deps.log.info('session opened', { sessionId: session.id, target: login.targetName, protocol: 'postgres' });
     return await relay({
       client: startup.socket, clientLeftover: startup.reader.takeBuffered(), upstream: upstream.socket, upstreamLeftover: upstream.leftover, session, recorder, inspector,
-      approver: deps.approver, clock: deps.clock, log: deps.log, digestKey: deps.digestKey, cancelUpstream: () => cancelUpstream(upstream, { secrets: deps.secrets }), onCancelReady: (ready) => { cancel = ready; },
+      approver: deps.approver, clock: deps.clock, log: deps.log, digestKey: deps.digestKey, tally: deps.tally, cancelUpstream: () => cancelUpstream(upstream, { secrets: deps.secrets }), onCancelReady: (ready) => { cancel = ready; },
     });
   } finally {
     key.remove();
@@ -153,6 +158,7 @@ async function endRecord(recorder: SessionRecorder, end: SessionEnd, totals: { r
 async function refuseLogin(login: Login, denial: Denial, identity: Identity | null, deps: PostgresDeps, outcome: 'denied' | 'failed' = 'denied'): Promise<void> {
   const { startup } = login;
   deps.count(outcome);
+  countDenial(deps.tally, denial.code);
   deps.log.info('session refused', { sessionId: login.sessionId, target: login.targetName, code: denial.code });
   try {
     await deps.recorders.authFailed({

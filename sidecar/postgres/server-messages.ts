@@ -10,7 +10,7 @@ import type { RelayContext } from './relay/context.ts';
 import { copyDone, handleCopyBoth, handleCopyData, startCopyIn, startCopyOut } from './relay/copy.ts';
 import { currentExecution, violation } from './relay/current-execution.ts';
 import { applyEffect, undoSent } from './relay/effects.ts';
-import { type Execution, finishExecution } from './relay/execution.ts';
+import { type Execution, recordResult } from './relay/execution.ts';
 import type { Reply } from './relay/reply-queue.ts';
 import { errorFrame } from './relay/refuse.ts';
 import { describedRows, handleRow } from './relay/rows.ts';
@@ -133,7 +133,7 @@ function complete(context: RelayContext, frame: FrameReader, tag: string | null)
     execution.bytesToClient += frame.end - frame.start;
     pass(context, frame);
   }
-  context.recorder.recordResult(finishExecution(execution, { outcome: 'Completed', commandTag: tag, sqlstate: null, status: null, nowMs: context.clock.monotonicMs() }));
+  recordResult(context, execution, { outcome: 'Completed', commandTag: tag, sqlstate: null });
   count(context, execution);
   applyEffect(context, execution.facts, execution.text);
   advance(context);
@@ -146,7 +146,7 @@ function portalSuspended(context: RelayContext, frame: FrameReader): void {
   const { execution } = reply;
   if (execution.stopped) stoppedEnd(context, execution);
   else pass(context, frame);
-  context.recorder.recordResult(finishExecution(execution, { outcome: 'Completed', commandTag: null, sqlstate: null, status: null, nowMs: context.clock.monotonicMs() }));
+  recordResult(context, execution, { outcome: 'Completed', commandTag: null, sqlstate: null });
   count(context, execution);
 }
 
@@ -243,7 +243,7 @@ function finishOwn(own: { failed: boolean; done: () => void }): void {
 
 function recordFailure(context: RelayContext, execution: Execution, sqlstate: string | null): void {
   const outcome = sqlstate === '57014' && !execution.stopped ? 'Cancelled' : sqlstate === null ? 'NotForwarded' : 'Failed';
-  context.recorder.recordResult(finishExecution(execution, { outcome, commandTag: null, sqlstate, status: null, nowMs: context.clock.monotonicMs() }));
+  recordResult(context, execution, { outcome, commandTag: null, sqlstate });
   count(context, execution);
   context.inspector.ran(execution.facts, false);
 }
@@ -309,7 +309,7 @@ function functionResult(context: RelayContext, frame: FrameReader): void {
   const execution = currentExecution(context);
   if (context.inspector.masked) throw violation('a function result in a masked session');
   pass(context, frame);
-  context.recorder.recordResult(finishExecution(execution, { outcome: 'Completed', commandTag: 'FUNCTION', sqlstate: null, status: null, nowMs: context.clock.monotonicMs() }));
+  recordResult(context, execution, { outcome: 'Completed', commandTag: 'FUNCTION', sqlstate: null });
   context.queue.shift();
 }
 

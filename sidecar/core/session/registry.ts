@@ -79,13 +79,15 @@ export class SessionRegistry {
     this.#sessions.delete(session.id);
   }
 
-  /** Ends what has come to its end: token, schedule, grant, duration, idleness. */
+  /** Ends what has come to its end: token, schedule, grant, duration, idleness; while draining, whatever waits for a person or for nothing. */
   tick(): void {
     const now = this.#deps.clock.now();
     const monotonic = this.#deps.clock.monotonicMs();
     const config = this.#deps.config.current()?.config;
     for (const session of this.#sessions.values()) {
       endIfOver(session, now, monotonic);
+      warnOfEnd(session, now, monotonic);
+      if (this.#draining) endUnlessRunning(session);
       // A window of a policy opens or closes: what is permitted or denied changes without a change of the config.
       const again = session.permit.reauthorizeAtMs;
       if (config && !session.ended && again !== null && again !== undefined && now >= again) this.#reauthorize(session, config);
@@ -99,10 +101,13 @@ export class SessionRegistry {
     for (const session of this.#sessions.values()) this.#reauthorize(session, current.config);
   }
 
-  /** Refuses new sessions, ends idle ones now; busy ones get until `deadlineMs` (the caller's timer then calls `endAll`). */
+  /**
+   * Refuses new sessions and ends those in which nothing runs, those included whose statement is held: a dying gateway forwards none later.
+   * `tick` ends the others as they finish; the caller calls `endAll` at its deadline.
+   */
   drain(): void {
     this.#draining = true;
-    for (const session of this.#sessions.values()) if (!session.isBusy()) session.end({ reason: 'ProxyShutdown', denial: deny('DRAINING') });
+    for (const session of this.#sessions.values()) endUnlessRunning(session);
   }
 
   endAll(): void {
@@ -139,6 +144,27 @@ function endIfOver(session: Session, now: number, monotonic: number): void {
     session.end({ reason: 'Idle', denial: deny('SESSION_IDLE', { detail: `the policy allows ${idleSeconds} s without activity` }) });
   }
 }
+
+function endUnlessRunning(session: Session): void {
+  if (!session.isBusy() || session.isHeld()) session.end({ reason: 'ProxyShutdown', denial: deny('DRAINING') });
+}
+
+const warnMs = 300_000;
+
+/** Once, five minutes before an end that is known; not in sessions that are shorter anyway. */
+function warnOfEnd(session: Session, now: number, monotonic: number): void {
+  if (session.warned || session.ended) return;
+  const { notAfterMs, notAfterReason, limits: { sessionSeconds } } = session.permit;
+  const ageMs = monotonic - session.startedMonotonicMs;
+  const durationLeftMs = sessionSeconds === null ? Infinity : sessionSeconds * 1000 - ageMs;
+  const leftMs = Math.min(notAfterMs - now, durationLeftMs);
+  if (leftMs > warnMs || leftMs + ageMs <= warnMs) return;
+  session.warned = true;
+  const why = durationLeftMs < notAfterMs - now ? `the policy allows sessions of ${sessionSeconds} s` : willEnd[notAfterReason];
+  session.warn(`this session ends in ${Math.max(1, Math.round(leftMs / 60_000))} minutes: ${why}`);
+}
+
+const willEnd = { TokenExpired: 'the token expires', ScheduleEnded: 'the time window of the policy ends', GrantEnded: 'the approved time ends' } as const;
 
 const endDetail = { TokenExpired: 'the token has expired', ScheduleEnded: 'the time window of the policy has ended', GrantEnded: 'the approved time has ended' } as const;
 

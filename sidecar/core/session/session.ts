@@ -16,6 +16,10 @@ export interface SessionEnd {
 export interface SessionActivity {
   /** Something runs, streams or is held: not idle. */
   isBusy(): boolean;
+  /** A statement waits for an approval. */
+  isHeld(): boolean;
+  /** Shows a notice, where the protocol has one. */
+  warn(message: string): void;
   /** Ends the connection with a protocol-correct error; called once. */
   end(cause: SessionEnd): void;
 }
@@ -33,6 +37,8 @@ export class Session {
   readonly startedAtMs: number;
   readonly startedMonotonicMs: number;
   lastActivityMs: number;
+  /** The user was told that the end is near. */
+  warned = false;
   /** Grants of this session's own approvals (scope Session) are kept here, others come from the approver. */
   readonly ownGrants: Grant[] = [];
   #permit: Permit;
@@ -98,6 +104,14 @@ export class Session {
 
   isBusy(): boolean {
     return this.#activity?.isBusy() ?? true;
+  }
+
+  warn(message: string): void {
+    this.#activity?.warn(message);
+  }
+
+  isHeld(): boolean {
+    return this.#activity?.isHeld() ?? false;
   }
 
   /** Ends the session; the first cause wins. */

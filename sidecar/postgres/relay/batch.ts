@@ -1,5 +1,6 @@
 import type { StatementIntent } from '../../../contract/audit.ts';
 import type { SessionRecorder } from '../../../contract/audit.ts';
+import type { Tally } from '../../core/session/tally.ts';
 import { ChunkOutput } from '../wire/chunk-output.ts';
 import type { Execution } from './execution.ts';
 
@@ -10,9 +11,16 @@ export class Batch {
   readonly bytes: ChunkOutput = new ChunkOutput();
   #intents: StatementIntent[] = [];
   #executions: Execution[] = [];
+  readonly #counts: Tally['statements'];
+
+  constructor(counts: Tally['statements']) {
+    this.#counts = counts;
+  }
 
   /** The command's bytes may be added after this; they leave only after `record`. */
   addIntent(execution: Execution, intent: StatementIntent): void {
+    if (intent.approvals.length > 0) this.#counts.approved++;
+    else this.#counts.allowed++;
     this.#executions.push(execution);
     this.#intents.push(intent);
   }

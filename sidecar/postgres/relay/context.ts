@@ -3,6 +3,7 @@ import type { SessionRecorder } from '../../../contract/audit.ts';
 import type { Approver, Clock } from '../../core/ports.ts';
 import type { Denial } from '../../core/errors.ts';
 import type { SessionEnd, Session } from '../../core/session/session.ts';
+import type { Tally } from '../../core/session/tally.ts';
 import type { SessionInspector } from '../inspector.ts';
 import type { ChunkOutput } from '../wire/chunk-output.ts';
 import type { Batch } from './batch.ts';
@@ -29,6 +30,7 @@ export interface RelayContext {
   readonly clock: Clock;
   readonly log: Logger;
   readonly digestKey: Uint8Array;
+  readonly tally: Tally;
   readonly limits: RelayLimits;
 
   readonly queue: ReplyQueue;
@@ -63,6 +65,8 @@ export interface RelayContext {
   commit(): void | Promise<void>;
   /** Writes `toClient` to the client; rows are recorded first. */
   flushToClient(): void;
+  /** Sends a message of ours at the next frame boundary; for what comes from a timer or an approver, not from a frame. Never throws. */
+  tell(message: Buffer): void;
   /** Ends the session. */
   end(cause: SessionEnd): void;
   /** Stops what runs on the server. Resolves when the cancel has been taken. */

@@ -1,5 +1,7 @@
-import type { StatementResult } from '../../../contract/audit.ts';
+import type { SessionRecorder, StatementResult } from '../../../contract/audit.ts';
 import type { Denial } from '../../core/errors.ts';
+import type { Clock } from '../../core/ports.ts';
+import { countDenial, type Tally } from '../../core/session/tally.ts';
 import type { StatementFacts } from '../../core/sql/statement-facts.ts';
 import type { RowPlan } from './row-plan.ts';
 
@@ -32,17 +34,20 @@ export function startExecution(facts: StatementFacts, text: string, nowMs: numbe
   };
 }
 
-/** What became of it, for the record. */
-export function finishExecution(
+/** Records what became of an execution, and counts its masked cells. */
+export function recordResult(
+  context: { readonly recorder: SessionRecorder; readonly clock: Clock; readonly tally: Tally },
   execution: Execution,
-  end: { readonly outcome: StatementResult['outcome']; readonly commandTag: string | null; readonly sqlstate: string | null; readonly status: 'I' | 'T' | 'E' | null; readonly nowMs: number },
-): StatementResult {
+  end: { readonly outcome: StatementResult['outcome']; readonly commandTag: string | null; readonly sqlstate: string | null },
+): void {
   const masked = execution.plan?.maskedCells(execution.maskedBefore) ?? { columns: [], detectorHits: 0 };
-  return {
+  for (const column of masked.columns) context.tally.maskedCells += column.cells;
+  if (execution.stopped) countDenial(context.tally, execution.stopped.code);
+  context.recorder.recordResult({
     statement: execution.statement, outcome: end.outcome, commandTag: end.commandTag, rows: execution.rows, bytesFromServer: execution.bytesFromServer, bytesToClient: execution.bytesToClient,
     maskedCells: masked.columns, detectorHits: masked.detectorHits, sqlstate: end.sqlstate, firstRowMs: execution.firstRowMs === null ? null : round(execution.firstRowMs - execution.startedMs),
-    durationMs: round(end.nowMs - execution.startedMs), transactionStatus: end.status, limited: execution.stopped !== null,
-  };
+    durationMs: round(context.clock.monotonicMs() - execution.startedMs), transactionStatus: null, limited: execution.stopped !== null,
+  });
 }
 
 function round(ms: number): number {

@@ -11,7 +11,7 @@ import type { RelayContext } from './context.ts';
 import { sendEffect } from './effects.ts';
 import { startExecution } from './execution.ts';
 import { holdStatement } from './hold-statement.ts';
-import { attemptOf, intentOf, type Origin } from './intents.ts';
+import { intentOf, type Origin, recordAttempt } from './intents.ts';
 import { judge, resolveIndirection, type Verdict } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
 import { refreshNamed, refreshStatement } from './refresh.ts';
@@ -212,8 +212,7 @@ export function handleFlush(context: RelayContext, buffer: Buffer, start: number
 
 function refuseText(context: RelayContext, message: ParseMessage, text: string, redactedText: string, denial: Denial): Promise<void> {
   context.totals.denied++;
-  const attempt = attemptOf(context, 'statement.denied', { redactedText }, { ...originOfText(text), statementName: message.name }, { decision: null, denial, request: null });
-  return context.recorder.recordAttempt(attempt).then(() => {
+  return recordAttempt(context, 'statement.denied', { redactedText }, { ...originOfText(text), statementName: message.name }, { decision: null, denial, request: null }).then(() => {
     if (!endsSession(context, denial)) refuseExtended(context, denial);
   });
 }
@@ -221,8 +220,7 @@ function refuseText(context: RelayContext, message: ParseMessage, text: string, 
 function refuseRecorded(context: RelayContext, facts: StatementFacts, origin: Origin, verdict: Extract<Verdict, { outcome: 'refuse' }>): Promise<void> {
   context.totals.denied++;
   context.keptBind = null;
-  const attempt = attemptOf(context, 'statement.denied', facts, origin, { decision: verdict.decision, denial: verdict.denial, request: null });
-  return context.recorder.recordAttempt(attempt).then(() => refuseExtended(context, verdict.denial));
+  return recordAttempt(context, 'statement.denied', facts, origin, { decision: verdict.decision, denial: verdict.denial, request: null }).then(() => refuseExtended(context, verdict.denial));
 }
 
 function originOfText(text: string): Origin {

@@ -3,7 +3,7 @@ import type { StatementFacts } from '../../core/sql/statement-facts.ts';
 import { bodyCursor, readUInt32 } from '../wire/cursor.ts';
 import type { RelayContext } from './context.ts';
 import { startExecution } from './execution.ts';
-import { attemptOf, intentOf, type Origin } from './intents.ts';
+import { intentOf, type Origin, recordAttempt } from './intents.ts';
 import { judge } from './judge.ts';
 import { refuseQuery } from './refuse.ts';
 
@@ -19,7 +19,7 @@ export function handleFunctionCall(context: RelayContext, buffer: Buffer, start:
   if (verdict.outcome !== 'forward') {
     const denial = verdict.outcome === 'refuse' ? verdict.denial : deny('FUNCTION_CALL_REFUSED', { detail: 'a fast-path function call cannot be held for approval' });
     context.totals.denied++;
-    return context.recorder.recordAttempt(attemptOf(context, 'statement.denied', facts, origin, { decision: verdict.decision, denial, request: null })).then(() => refuseQuery(context, denial));
+    return recordAttempt(context, 'statement.denied', facts, origin, { decision: verdict.decision, denial, request: null }).then(() => refuseQuery(context, denial));
   }
   const execution = startExecution(facts, origin.text, context.clock.monotonicMs());
   context.batch.addIntent(execution, intentOf(context, facts, origin, verdict.decision, []));

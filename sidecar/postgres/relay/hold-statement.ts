@@ -8,7 +8,7 @@ import type { StatementFacts } from '../../core/sql/statement-facts.ts';
 import type { BoundParameter } from '../wire/bind.ts';
 import { encodeNotice } from '../wire/error-response.ts';
 import type { RelayContext } from './context.ts';
-import { attemptOf, type Origin } from './intents.ts';
+import { type Origin, recordAttempt } from './intents.ts';
 import { judgeApproved } from './judge.ts';
 
 export type HeldOutcome =
@@ -55,6 +55,8 @@ export async function holdStatement(context: RelayContext, held: HeldStatement):
     }
   } finally {
     context.held = null;
+    // The idle time begins anew: it stood still while the statement waited.
+    context.session.lastActivityMs = context.clock.monotonicMs();
   }
 }
 
@@ -87,20 +89,19 @@ async function refused(context: RelayContext, held: HeldStatement, denial: Denia
 }
 
 function recordHeld(context: RelayContext, held: HeldStatement, pending: PendingApproval): Promise<void> {
-  return context.recorder.recordAttempt(attemptOf(context, 'statement.held', held.facts, held.origin, { decision: held.decision, denial: null, request: pending.name }));
+  return recordAttempt(context, 'statement.held', held.facts, held.origin, { decision: held.decision, denial: null, request: pending.name });
 }
 
 async function recordEnded(context: RelayContext, held: HeldStatement, denial: Denial, request: string | null): Promise<void> {
   const cancelled = denial.code === 'HOLD_CANCELLED' || denial.code === 'CONNECTION_LOST';
   context.totals.denied++;
-  await context.recorder.recordAttempt(attemptOf(context, cancelled ? 'statement.cancelled' : 'statement.denied', held.facts, held.origin, { decision: held.decision, denial, request }));
+  await recordAttempt(context, cancelled ? 'statement.cancelled' : 'statement.denied', held.facts, held.origin, { decision: held.decision, denial, request });
 }
 
 const noticeCodes = { held: 'SP001', waiting: 'SP002', released: 'SP003' } as const;
 
 function announce(context: RelayContext, notice: HoldNotice): void {
-  context.toClient.add(encodeNotice({ severity: 'NOTICE', sqlstate: noticeCodes[notice.kind], ...holdWords(notice) }));
-  context.flushToClient();
+  context.tell(encodeNotice({ severity: 'NOTICE', sqlstate: noticeCodes[notice.kind], ...holdWords(notice) }));
 }
 
 /** How a hold is worded for the client, at login and in a session. */

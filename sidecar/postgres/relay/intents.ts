@@ -1,6 +1,7 @@
 import type { ApprovalRecord, DecisionRecord, ParameterRecord, StatementAttempt, StatementIntent } from '../../../contract/audit.ts';
 import type { Denial } from '../../core/errors.ts';
 import type { Decision } from '../../core/policy/decision.ts';
+import { countDenial } from '../../core/session/tally.ts';
 import type { StatementFacts } from '../../core/sql/statement-facts.ts';
 import type { RelayContext } from './context.ts';
 
@@ -20,17 +21,26 @@ export function intentOf(context: RelayContext, facts: StatementFacts, origin: O
   return { ...attempted(context, facts, origin, decisionRecord(context, decision, null)), approvals, continues: origin.continues };
 }
 
-/** The record of a statement that was denied, held or cancelled. */
-export function attemptOf(
+/**
+ * Records and counts a statement that was denied, held or cancelled.
+ *
+ * @returns resolves when it is on record. Rejects with RECORDER_FAILED or STORAGE_FULL: then the session must end.
+ */
+export function recordAttempt(
   context: RelayContext,
   event: StatementAttempt['event'],
   facts: StatementFacts | { readonly redactedText: string },
   origin: Origin,
   outcome: { readonly decision: Decision | null; readonly denial: Denial | null; readonly request: string | null },
-): StatementAttempt {
+): Promise<void> {
+  const { decision, denial, request } = outcome;
+  context.tally.statements[counted[event]]++;
+  if (denial) countDenial(context.tally, denial.code);
   const read = 'kind' in facts ? facts : { ...unread, redactedText: facts.redactedText };
-  return { event, intent: attempted(context, read, origin, decisionRecord(context, outcome.decision, outcome.denial)), code: outcome.denial?.code ?? null, request: outcome.request };
+  return context.recorder.recordAttempt({ event, intent: attempted(context, read, origin, decisionRecord(context, decision, denial)), code: denial?.code ?? null, request });
 }
+
+const counted = { 'statement.denied': 'denied', 'statement.held': 'held', 'statement.cancelled': 'cancelled' } as const;
 
 type ReadFacts = Pick<StatementFacts, 'kind' | 'objects' | 'fingerprint' | 'redactedText'>;
 

@@ -3,15 +3,17 @@ import type { SessionRecorder } from '../../../contract/audit.ts';
 import { type Denial, deny, SallyportError } from '../../core/errors.ts';
 import type { Approver, Clock, Logger } from '../../core/ports.ts';
 import type { Session, SessionEnd } from '../../core/session/session.ts';
+import type { Tally } from '../../core/session/tally.ts';
 import { clientLimits, handleClientFrame } from '../client-messages.ts';
 import type { SessionInspector } from '../inspector.ts';
 import { handleServerFrame, serverLimits } from '../server-messages.ts';
 import { ChunkOutput } from '../wire/chunk-output.ts';
+import { encodeNotice } from '../wire/error-response.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import * as write from '../wire/frame-writer.ts';
 import { Batch } from './batch.ts';
 import { defaultRelayLimits, type RelayContext, type RelayLimits } from './context.ts';
-import { finishExecution } from './execution.ts';
+import { recordResult } from './execution.ts';
 import { errorFrame } from './refuse.ts';
 import { ReplyQueue } from './reply-queue.ts';
 import { NameTable } from './statements.ts';
@@ -29,6 +31,7 @@ export interface RelayInput {
   readonly clock: Clock;
   readonly log: Logger;
   readonly digestKey: Uint8Array;
+  readonly tally: Tally;
   readonly limits?: Partial<RelayLimits>;
   /** Sends the cancel to the target and resolves when it was taken. */
   readonly cancelUpstream: () => Promise<void>;
@@ -60,17 +63,24 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   let aheadBytes = 0;
   let blocked = false;
   let cancelling: Promise<void> | null = null;
+  let waiting: Promise<unknown> = Promise.resolve();
+  const afterFrame: Buffer[] = [];
   let masked = input.inspector.masked;
 
   const context: RelayContext = {
-    session, recorder, inspector: input.inspector, approver: input.approver, clock: input.clock, log: input.log, digestKey: input.digestKey, limits,
-    queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(), toClient: new ChunkOutput(), muted: null,
+    session, recorder, inspector: input.inspector, approver: input.approver, clock: input.clock, log: input.log, digestKey: input.digestKey, tally: input.tally, limits,
+    queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(input.tally.statements), toClient: new ChunkOutput(), muted: null,
     status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, keptBind: null, held: null, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
-    commit, flushToClient, end, cancelUpstream: cancel,
+    commit, flushToClient, tell, end, cancelUpstream: cancel,
   };
 
   setServerMode();
-  session.attach({ isBusy: () => context.queue.length > 0 || context.held !== null || context.copyIn !== null || blocked, end });
+  session.attach({
+    isBusy: () => context.queue.length > 0 || context.held !== null || context.copyIn !== null || blocked,
+    isHeld: () => context.held !== null,
+    warn: (message) => tell(encodeNotice({ severity: 'NOTICE', sqlstate: 'SP004', message, detail: null, hint: null })),
+    end,
+  });
   input.onCancelReady(() => {
     if (context.held) context.held.cancel(deny('HOLD_CANCELLED'));
     else if (context.queue.length > 0) void cancel();
@@ -132,7 +142,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   function block(wait: Promise<void>): void {
     blocked = true;
     const committed = commit();
-    Promise.all([wait, committed]).then(
+    waiting = Promise.all([wait, committed]).then(
       () => {
         blocked = false;
         if (context.ended) return;
@@ -183,11 +193,21 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
 
   function flushToClient(): void {
     if (context.ended) return;
-    // Our own messages go out at frame boundaries only: while a frame streams through, they wait for its end.
-    if (fromServer.midStream && context.held) return;
     recorder.flush();
-    const bytes = (context.muted ?? context.toClient).take();
+    const out = context.muted ?? context.toClient;
+    if (afterFrame.length > 0 && !fromServer.midStream) for (const message of afterFrame.splice(0)) out.add(message);
+    const bytes = out.take();
     if (bytes && !client.write(bytes)) upstream.pause();
+  }
+
+  /** Our own messages go out at frame boundaries only: while a frame streams through, they wait for its end. Called from timers too, so nothing is thrown. */
+  function tell(message: Buffer): void {
+    if (afterFrame.length < maxWaitingMessages) afterFrame.push(message);
+    try {
+      flushToClient();
+    } catch (error) {
+      fail(error, 'client');
+    }
   }
 
   function cancel(): Promise<void> {
@@ -212,7 +232,9 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
     else closeUpstream();
     tellClient(cause.reason === 'ClientClosed' ? null : cause.denial);
     recordUnanswered();
-    resolve({ end: cause, totals: { ...context.totals } });
+    // A hold that this ends has a last record to write; the session's own end comes after it.
+    const lastRecord = context.held ? Promise.race([waiting, sleep(lastRecordMs)]) : Promise.resolve();
+    void lastRecord.finally(() => resolve({ end: cause, totals: { ...context.totals } }));
   }
 
   function closeUpstream(): void {
@@ -233,9 +255,18 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   function recordUnanswered(): void {
     for (const reply of context.queue.all()) {
       const executions = reply.kind === 'query' ? reply.executions.slice(reply.current) : (reply.kind === 'execute' || reply.kind === 'function') && reply.execution ? [reply.execution] : [];
-      for (const execution of executions) if (execution.statement > 0) recorder.recordResult(finishExecution(execution, { outcome: 'Unknown', commandTag: null, sqlstate: null, status: null, nowMs: input.clock.monotonicMs() }));
+      for (const execution of executions) if (execution.statement > 0) recordResult(context, execution, { outcome: 'Unknown', commandTag: null, sqlstate: null });
     }
   }
+}
+
+/** Notices that wait for the end of a frame; a hold makes one every 30 s. */
+const maxWaitingMessages = 16;
+/** A disk that stands still must not keep an ended session. */
+const lastRecordMs = 2_000;
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms).unref());
 }
 
 function holdDenial(cause: SessionEnd): Denial {

@@ -8,7 +8,7 @@ import type { RelayContext } from './context.ts';
 import { sendEffect, undoSent } from './effects.ts';
 import { type Execution, startExecution } from './execution.ts';
 import { type HeldStatement, holdStatement } from './hold-statement.ts';
-import { attemptOf, intentOf, type Origin } from './intents.ts';
+import { intentOf, type Origin, recordAttempt } from './intents.ts';
 import { judge, resolveIndirection } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
 import { endsSession, refuseQuery } from './refuse.ts';
@@ -63,7 +63,7 @@ function judgeStatements(context: RelayContext, text: string, statements: readon
     if (verdict.outcome === 'refuse') {
       undoSent(context);
       context.totals.denied++;
-      return context.recorder.recordAttempt(attemptOf(context, 'statement.denied', facts, originOf(text), verdictOf(verdict))).then(() => refuseQuery(context, verdict.denial));
+      return recordAttempt(context, 'statement.denied', facts, originOf(text), verdictOf(verdict)).then(() => refuseQuery(context, verdict.denial));
     }
     if (verdict.outcome === 'hold') holds.push({ index: judged.length, decision: verdict.decision, facts });
     judged.push({ facts, decision: verdict.decision, approvals: [] });
@@ -131,8 +131,7 @@ export function waitForCopy(context: RelayContext, judged: readonly { readonly f
 
 function refuseUnread(context: RelayContext, unread: { readonly text: string; readonly redactedText: string; readonly denial: Denial; readonly position?: number | null }): Promise<void> {
   context.totals.denied++;
-  const attempt = attemptOf(context, 'statement.denied', { redactedText: unread.redactedText }, originOf(unread.text), { decision: null, denial: unread.denial, request: null });
-  return context.recorder.recordAttempt(attempt).then(() => {
+  return recordAttempt(context, 'statement.denied', { redactedText: unread.redactedText }, originOf(unread.text), { decision: null, denial: unread.denial, request: null }).then(() => {
     if (!endsSession(context, unread.denial)) refuseQuery(context, unread.denial, unread.position ?? null);
   });
 }

@@ -1,0 +1,142 @@
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import type { ProxyConfig } from '../../../contract/proxy-config.ts';
+import { fakeClock } from '../../../tools/testkit/fake-clock.ts';
+import { aConfig, anIdentity, aPolicy, type ShortPolicy } from '../../../tools/testkit/policies.ts';
+import { SessionRegistry } from './registry.ts';
+import { Session, type SessionEnd } from './session.ts';
+
+// 2025-06-02 is a Monday.
+const start = Date.parse('2025-06-02T17:00:00Z');
+let clock: ReturnType<typeof fakeClock>;
+let config: ProxyConfig;
+let changed: () => void;
+let registry: SessionRegistry;
+
+beforeEach(() => {
+  clock = fakeClock(start);
+  registry = new SessionRegistry({
+    clock, maxSessions: 3, log: { error: () => undefined, info: () => undefined, debug: () => undefined },
+    config: { current: () => ({ config, revision: 1 }), subscribe: (listener) => { changed = listener; return () => undefined; } },
+    approver: { ask: () => Promise.reject(new Error('nobody asks here')), grants: () => [], howToDecide: () => '', subscribe: () => () => undefined },
+  });
+});
+
+/** A session as a protocol would run it; `busy` and `held` are switched by the test. */
+function open(policy: ShortPolicy, identity = anIdentity(), id = 's1') {
+  config = aConfig([aPolicy('oncall', policy)]);
+  const outcome = registry.admit(identity, 'orders-db', 'orders', id);
+  if (outcome.outcome !== 'allowed') throw new Error(outcome.outcome === 'denied' ? outcome.denial.code : outcome.outcome);
+  const session = new Session(id, outcome.permit, clock);
+  const seen = { session, busy: false, held: false, notices: [] as string[], ended: null as SessionEnd | null };
+  session.attach({ isBusy: () => seen.busy || seen.held, isHeld: () => seen.held, warn: (message) => seen.notices.push(message), end: (cause) => { seen.ended = cause; } });
+  registry.register(session);
+  return seen;
+}
+
+function pass(ms: number): void {
+  for (let left = ms; left > 0; left -= 200) {
+    clock.advance(200);
+    registry.tick();
+  }
+}
+
+const codeOf = (seen: { readonly ended: SessionEnd | null }): string | null => seen.ended?.denial.code ?? null;
+
+describe('a session ends', () => {
+  test('with its token, within a second', () => {
+    const seen = open({}, anIdentity({ expires: '2025-06-02T17:00:30Z' }));
+    pass(29_800);
+    expect(codeOf(seen)).toBeNull();
+    pass(400);
+    expect(seen.ended).toMatchObject({ reason: 'Expired', denial: { code: 'SESSION_EXPIRED', detail: 'the token has expired' } });
+  });
+
+  test('with the time window of its policy', () => {
+    const seen = open({ when: ['Mon 07:00-13:01 America/New_York'] });
+    pass(59_800);
+    expect(codeOf(seen)).toBeNull();
+    pass(400);
+    expect(seen.ended).toMatchObject({ reason: 'Expired', denial: { detail: 'the time window of the policy has ended' } });
+  });
+
+  test('after the duration of its policy, by the monotonic clock: a wall clock that goes back lengthens nothing', () => {
+    const seen = open({ limits: { sessionSeconds: 60 } });
+    clock.jump(-3_600_000);
+    pass(60_000);
+    expect(seen.ended).toMatchObject({ reason: 'Expired', denial: { detail: 'the policy allows sessions of 60 s' } });
+  });
+
+  test('when it is idle for too long, and what runs or is held is not idle', () => {
+    const seen = open({ limits: { idleSeconds: 2 } });
+    seen.busy = true;
+    pass(10_000);
+    seen.busy = false;
+    seen.held = true;
+    pass(10_000);
+    expect(codeOf(seen)).toBeNull();
+    seen.held = false;
+    seen.session.lastActivityMs = clock.monotonicMs();
+    pass(2_000);
+    expect(seen.ended).toMatchObject({ reason: 'Idle', denial: { code: 'SESSION_IDLE' } });
+  });
+
+  test.each<[string, (before: ProxyConfig) => ProxyConfig, string]>([
+    ['its policy is gone', (before) => ({ ...before, policies: [] }), 'Revoked'],
+    ['its policy names others', (before) => ({ ...before, policies: [aPolicy('oncall', { subjects: ['group:others'], generation: 2 })] }), 'Revoked'],
+    ['its identity provider is gone', (before) => ({ ...before, identityProviders: [] }), 'Revoked'],
+    ['its target is gone', (before) => ({ ...before, targets: [] }), 'PolicyChanged'],
+    ['its target leads elsewhere', (before) => ({ ...before, targets: before.targets.map((target) => ({ ...target, postgres: { ...target.postgres, host: 'other' } })) }), 'PolicyChanged'],
+  ])('at once when %s', (_what, change, reason) => {
+    const seen = open({});
+    config = change(config);
+    changed();
+    expect(seen.ended).toMatchObject({ reason, denial: { code: 'SESSION_REVOKED' } });
+  });
+
+  test('not when its policy changes and still allows it: the new limits count from then on', () => {
+    const seen = open({});
+    config = aConfig([aPolicy('oncall', { limits: { rowsPerStatement: 5 }, generation: 2 })]);
+    changed();
+    expect([codeOf(seen), seen.session.permit.limits.rowsPerStatement]).toEqual([null, 5]);
+  });
+});
+
+describe('five minutes before a known end', () => {
+  test('the user is told once', () => {
+    const seen = open({ limits: { sessionSeconds: 900 } });
+    pass(599_800);
+    expect(seen.notices).toEqual([]);
+    pass(100_000);
+    expect(seen.notices).toEqual(['this session ends in 5 minutes: the policy allows sessions of 900 s']);
+  });
+
+  test('nothing is said in a session that is shorter anyway', () => {
+    const seen = open({}, anIdentity({ expires: '2025-06-02T17:04:00Z' }));
+    pass(230_000);
+    expect([seen.notices, codeOf(seen)]).toEqual([[], null]);
+  });
+});
+
+describe('draining', () => {
+  test('ends what is idle or held at once, what runs as soon as it has finished, and admits nobody', () => {
+    const [idle, held, running] = [open({}, anIdentity(), 'idle'), open({}, anIdentity(), 'held'), open({}, anIdentity(), 'running')];
+    held.held = true;
+    running.busy = true;
+    registry.drain();
+    expect([idle, held, running].map(codeOf)).toEqual(['DRAINING', 'DRAINING', null]);
+    pass(5_000);
+    expect(codeOf(running)).toBeNull();
+    running.busy = false;
+    pass(200);
+    expect(codeOf(running)).toBe('DRAINING');
+    expect(registry.admit(anIdentity(), 'orders-db', 'orders', 'late')).toMatchObject({ outcome: 'denied', denial: { code: 'DRAINING' } });
+  });
+});
+
+test('two logins at once cannot pass a limit of one session', () => {
+  config = aConfig([aPolicy('oncall', { limits: { concurrentSessions: 1 } })]);
+  expect(registry.admit(anIdentity(), 'orders-db', 'orders', 'a').outcome).toBe('allowed');
+  expect(registry.admit(anIdentity(), 'orders-db', 'orders', 'b')).toMatchObject({ outcome: 'denied', denial: { code: 'SESSION_LIMIT_REACHED' } });
+  registry.release(anIdentity(), 'orders-db');
+  expect(registry.admit(anIdentity(), 'orders-db', 'orders', 'c').outcome).toBe('allowed');
+});
