@@ -76,6 +76,8 @@ export interface StatementIntent {
   readonly transactionStatus: 'I' | 'T' | 'E';
   readonly decision: DecisionRecord;
   readonly approvals: readonly ApprovalRecord[];
+  /** Compares a masked column with a value (`predicates: Equality`). */
+  readonly usesEquality?: boolean;
   /** Execution that this one continues (portal paging), else null. */
   readonly continues: number | null;
 }

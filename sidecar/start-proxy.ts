@@ -7,6 +7,7 @@ import type { IssuerKeys } from './adapters/jwks.ts';
 import { deny } from './core/errors.ts';
 import { createMaskKey } from './core/masking/mask-key.ts';
 import { ulid } from './core/recording/ulid.ts';
+import { EqualityBudget } from './core/session/equality-budget.ts';
 import { SessionRegistry } from './core/session/registry.ts';
 import { createTally } from './core/session/tally.ts';
 import { createInspectionCache } from './core/sql/inspection-cache.ts';
@@ -58,7 +59,7 @@ export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy>
   });
   const deps: PostgresDeps = {
     config, keys, registry, approver, clock, log, secrets, recorders, newSessionId: () => ulid(clock.now(), randomBytes(10)), digestKey: adapters.digestKey, tls: adapters.tls, allowPlaintextLoopback: adapters.allowPlaintextLoopback,
-    cancelKeys: new CancelKeys(clock), count: (outcome) => metrics.connection({ protocol: 'postgres', outcome }), tally,
+    cancelKeys: new CancelKeys(clock), equalities: new EqualityBudget(), count: (outcome) => metrics.connection({ protocol: 'postgres', outcome }), tally,
     openInspector: (session) => openSessionInspector({ session, parser, cache, catalog: catalogs.open(session.permit), maskKey, digestKey: adapters.digestKey }),
   };
   const prepareKeys = (): void => void keys.prepare(config.current()?.config.identityProviders ?? []);

@@ -62,6 +62,7 @@ export const errorTable = {
   BYTE_LIMIT_REACHED: { text: 'the statement passed the byte limit of the policy', remedy: 'select fewer columns or rows' },
   // masking
   MASKED_COLUMN_REFUSED: { text: 'a masked column may stand only in the output list', remedy: 'select the column as it is, or leave it out' },
+  EQUALITY_LIMIT_REACHED: { text: 'too many questions about masked columns in a minute', remedy: 'wait a minute; at most 30 statements may compare a masked column with a value' },
   MASKING_UNPROVEN: { text: 'it cannot be proven that the answer holds no masked value', remedy: 'name plain columns, or ask for a policy without masking' },
   MASKED_ROW_TOO_LONG: { text: 'a row is too long to be masked', remedy: 'select fewer or smaller columns' },
   STATEMENT_INVALIDATED: { text: 'the prepared statement is no longer valid for masking', remedy: 'prepare it again' },

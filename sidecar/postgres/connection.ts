@@ -5,6 +5,7 @@ import type { Identity } from '../core/identity/identity.ts';
 import type { Permit } from '../core/policy/permit.ts';
 import type { SecretSource } from '../core/ports.ts';
 import { type AdmissionDeps, openSession } from '../core/session/open-session.ts';
+import type { EqualityBudget } from '../core/session/equality-budget.ts';
 import type { Session, SessionEnd } from '../core/session/session.ts';
 import { countDenial, type Tally } from '../core/session/tally.ts';
 import type { CancelKeys } from './cancel-keys.ts';
@@ -24,6 +25,7 @@ export interface PostgresDeps extends AdmissionDeps {
   readonly secrets: SecretSource;
   readonly recorders: RecorderFactory;
   readonly cancelKeys: CancelKeys;
+  readonly equalities: EqualityBudget;
   /** Reads the catalog if need be. Throws CATALOG_UNAVAILABLE. */
   readonly openInspector: (session: Session, upstream: Upstream) => Promise<SessionInspector>;
   readonly count: (outcome: 'opened' | 'denied' | 'failed' | 'cancel' | 'closed') => void;
@@ -139,7 +141,7 @@ async function runRelay(login: Login, session: Session, recorder: SessionRecorde
     deps.log.info('session opened', { sessionId: session.id, target: login.targetName, protocol: 'postgres' });
     return await relay({
       client: startup.socket, clientLeftover: startup.reader.takeBuffered(), upstream: upstream.socket, upstreamLeftover: upstream.leftover, session, recorder, inspector,
-      approver: deps.approver, clock: deps.clock, log: deps.log, digestKey: deps.digestKey, tally: deps.tally, cancelUpstream: () => cancelUpstream(upstream, { secrets: deps.secrets }), onCancelReady: (ready) => { cancel = ready; },
+      approver: deps.approver, clock: deps.clock, log: deps.log, digestKey: deps.digestKey, equalities: deps.equalities, tally: deps.tally, cancelUpstream: () => cancelUpstream(upstream, { secrets: deps.secrets }), onCancelReady: (ready) => { cancel = ready; },
     });
   } finally {
     key.remove();

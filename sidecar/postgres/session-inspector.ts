@@ -53,6 +53,7 @@ interface Basis {
 }
 
 const rememberedHmacs = 64;
+const rememberedPlans = 200;
 
 /** Nothing shorter is a regulated value: `a@b.co`. */
 const shortestValue = 6;
@@ -75,6 +76,8 @@ class Inspector implements SessionInspector {
   readonly #recordDetectors: DetectorSet;
   readonly #digestKey: KeyObject;
   readonly #textHmacs = new Map<string, string>();
+  /** Of the basis of now: statements that differ in their literals only have one plan. */
+  readonly #plans = new Map<string, RowPlan>();
   readonly #temporary = new Set<string>();
   #createdInTransaction = new Set<string>();
   #basis: Basis;
@@ -156,9 +159,15 @@ class Inspector implements SessionInspector {
   planRow(fields: readonly FieldDescription[], judgement: MaskJudgement): { readonly outcome: 'planned'; readonly plan: RowPlan } | Extract<ReturnType<typeof planRow>, { outcome: 'refused' }> {
     const basis = this.#refreshed();
     if (basis.rules.length === 0) return { outcome: 'planned', plan: plainRowPlan(fields) };
+    const key = planKey(fields, judgement);
+    const known = this.#plans.get(key);
+    if (known) return { outcome: 'planned', plan: known };
     const planned = planRow(fields, judgement, basis.closure, basis.rules);
     if (planned.outcome === 'refused') return planned;
-    return { outcome: 'planned', plan: this.#maskedPlan(fields, planned.columns, basis) };
+    const plan = this.#maskedPlan(fields, planned.columns, basis);
+    if (this.#plans.size >= rememberedPlans) this.#plans.clear();
+    this.#plans.set(key, plan);
+    return { outcome: 'planned', plan };
   }
 
   showParameters(parameters: readonly BoundParameter[], types: readonly number[], masked: readonly number[]): readonly ParameterRecord[] {
@@ -223,7 +232,7 @@ class Inspector implements SessionInspector {
     if (count === null && basis.detectors === null) return { outcome: 'plain' };
     const format = copy.format === 'binary' ? 1 : 0;
     return lazyCopyMask(format, count, (found) => {
-      const plan = Array.from({ length: found }, (_unused, index) => this.#columnMask(fields?.[index] ?? unknownField(format), columns?.[index] ?? null, basis));
+      const plan = Array.from({ length: found }, (_unused, index) => this.#columnMask(fields?.[index] ?? copiedField(columns?.[index]?.type, format), columns?.[index] ?? null, basis));
       return createCopyMask(copy, plan, basis.detectors, fields, { typeBase: basis.snapshot.typeBase });
     });
   }
@@ -278,6 +287,7 @@ class Inspector implements SessionInspector {
       snapshot, permitVersion: session.permitVersion, rules, rulesKey: rules.length === 0 ? '' : createHash('sha256').update(JSON.stringify(rules)).digest('base64'), detectors: compileDetectors(rules, maskKey), closure: sharedClosure(snapshot, rules, parser),
     };
     this.#basis = basis;
+    this.#plans.clear();
     this.#rekey();
     return basis;
   }
@@ -325,6 +335,12 @@ class Inspector implements SessionInspector {
   }
 }
 
+/** What a row plan depends on, beside the basis. */
+function planKey(fields: readonly FieldDescription[], judgement: MaskJudgement): string {
+  const outputs = judgement.outcome === 'columns' ? judgement.columns.map((column) => (column ? `${column.rule}${column.bare ? 'b' : 'e'}` : '-')).join(',') : judgement.outcome;
+  return `${outputs}|${fields.map((field) => `${field.tableOid}.${field.attnum}.${field.typeOid}.${field.typeModifier}.${field.format}${field.name}`).join('\u0000')}`;
+}
+
 const closures = new WeakMap<CatalogSnapshot, Map<string, MaskClosure>>();
 
 /** Sessions of one snapshot with equal rules share a closure: making one of a large catalog takes most of a second. */
@@ -365,8 +381,9 @@ function copyFields(relation: { readonly schema: string; readonly name: string }
   return fields;
 }
 
-function unknownField(format: 0 | 1): FieldDescription {
-  return { name: '', tableOid: 0, attnum: 0, typeOid: 0, typeModifier: -1, format };
+/** A column of COPY (query). Of an unknown type it is masked as NULL. */
+function copiedField(type: OutputMask['type'], format: 0 | 1): FieldDescription {
+  return { name: '', tableOid: 0, attnum: 0, typeOid: type?.oid ?? 0, typeModifier: type?.modifier ?? -1, format };
 }
 
 /** The number of columns of COPY (query) is known only when its rows start: CopyOutResponse tells it. */

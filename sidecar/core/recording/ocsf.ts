@@ -217,7 +217,7 @@ function statementJson(intent: Omit<StatementIntent, 'approvals' | 'continues'>)
     json: '{"protocol":"' + intent.protocol + '","name":' + nameJson(intent.statementName) + ',"portal":' + nameJson(intent.portalName)
       + ',"kind":' + JSON.stringify(intent.kind) + ',"objects":' + objects.json + ',"fingerprint":' + JSON.stringify(intent.fingerprint)
       + ',"text_redacted":' + intent.textRedacted + ',"text_hmac":' + JSON.stringify(intent.textHmac) + ',"transaction_status":"' + intent.transactionStatus
-      + '","params":' + params.json + '}',
+      + (intent.usesEquality === true ? '","equality_on_masked":true' : '"') + ',"params":' + params.json + '}',
     cut: objects.cut || params.cut,
   };
 }

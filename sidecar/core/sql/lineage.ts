@@ -55,7 +55,9 @@ function judge(node: Wrapped, statement: unknown, survey: Survey, env: Environme
   if (outputs === null) return clear;
   if (outputs.outcome === 'refused') return refused(outputs.denial, survey);
   if (outputs.trace.denial) return refused(outputs.trace.denial, survey);
-  const columns = outputs.columns.map(({ mask }) => mask && { rule: mask.rule, bare: mask.bare });
+  // COPY has no RowDescription: the type of a cell is told here.
+  const isCopy = node.type === 'CopyStmt';
+  const columns = outputs.columns.map(({ mask, typeOid, typeModifier = -1 }) => mask && { rule: mask.rule, bare: mask.bare, ...(isCopy && typeOid !== null ? { type: { oid: typeOid, modifier: typeModifier } } : {}) });
   const isNewRelation = bodyOf(statement, 'CreateTableAsStmt') !== null || bodyOf(statement, 'ViewStmt') !== null || objectOf(node.body['intoClause']) !== null;
   if (isNewRelation && columns.some((column) => column !== null)) return refused(deny('MASKED_COLUMN_REFUSED', { detail: 'a new table or view would hold it' }), survey);
   return { judgement: isNewRelation ? { outcome: 'clear' } : { outcome: 'columns', columns }, maskedParameters: [...outputs.trace.maskedParameters], usesEquality: outputs.trace.usesEquality };

@@ -82,6 +82,8 @@ export interface OutputMask {
   readonly rule: number;
   /** False: the value passed through an expression; the style becomes Redact. */
   readonly bare: boolean;
+  /** Of COPY only, where it is known: other answers describe their columns. */
+  readonly type?: { readonly oid: number; readonly modifier: number };
 }
 
 /** A whole query text: every statement, or why it cannot be read. */

@@ -2,6 +2,7 @@ import type { Logger } from '../../core/ports.ts';
 import type { SessionRecorder } from '../../../contract/audit.ts';
 import type { Approver, Clock } from '../../core/ports.ts';
 import type { Denial } from '../../core/errors.ts';
+import type { EqualityBudget } from '../../core/session/equality-budget.ts';
 import type { SessionEnd, Session } from '../../core/session/session.ts';
 import type { Tally } from '../../core/session/tally.ts';
 import type { SessionInspector } from '../inspector.ts';
@@ -30,6 +31,8 @@ export interface RelayContext {
   readonly clock: Clock;
   readonly log: Logger;
   readonly digestKey: Uint8Array;
+  /** Shared by all sessions of the process. */
+  readonly equalities: EqualityBudget;
   readonly tally: Tally;
   readonly limits: RelayLimits;
 

@@ -12,7 +12,7 @@ import { sendEffect } from './effects.ts';
 import { startExecution } from './execution.ts';
 import { holdStatement } from './hold-statement.ts';
 import { intentOf, type Origin, recordAttempt } from './intents.ts';
-import { judge, resolveIndirection, type Verdict } from './judge.ts';
+import { judge, resolveIndirection, spendEquality, type Verdict } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
 import { refreshNamed, refreshStatement } from './refresh.ts';
 import { endsSession, refuseExtended } from './refuse.ts';
@@ -158,6 +158,8 @@ function judgeExecute(context: RelayContext, portal: Portal, frame: Buffer): voi
   // A suspended portal goes on: it was judged (and approved) when it started.
   const verdict = judge(context, facts);
   if (verdict.outcome === 'refuse') return refuseRecorded(context, facts, originOf(context, portal), verdict);
+  const spent = spendEquality(context, facts);
+  if (spent) return refuseRecorded(context, facts, originOf(context, portal), { outcome: 'refuse', decision: null, denial: spent });
   if (verdict.outcome === 'hold' && !portal.execution) return holdExecute(context, portal, frame, facts, verdict.decision);
   return forwardExecute(context, portal, frame, facts, verdict.decision, []);
 }

@@ -42,7 +42,7 @@ export function recordAttempt(
 
 const counted = { 'statement.denied': 'denied', 'statement.held': 'held', 'statement.cancelled': 'cancelled' } as const;
 
-type ReadFacts = Pick<StatementFacts, 'kind' | 'objects' | 'fingerprint' | 'redactedText'>;
+type ReadFacts = Pick<StatementFacts, 'kind' | 'objects' | 'fingerprint' | 'redactedText' | 'usesEquality' | 'runs'>;
 
 const unread: ReadFacts = { kind: 'Other', objects: [], fingerprint: '', redactedText: '' };
 
@@ -50,7 +50,7 @@ function attempted(context: RelayContext, facts: ReadFacts, origin: Origin, deci
   return {
     protocol: origin.protocol, statementName: origin.statementName, portalName: origin.portalName, kind: facts.kind, objects: facts.objects, fingerprint: facts.fingerprint || null,
     text: facts.redactedText, textRedacted: facts.redactedText !== origin.text, textHmac: context.inspector.textHmac(origin.text), parameters: origin.parameters,
-    transactionStatus: context.status, decision,
+    transactionStatus: context.status, decision, ...(facts.usesEquality === true || facts.runs?.usesEquality === true ? { usesEquality: true } : {}),
   };
 }
 

@@ -22,6 +22,17 @@ export function judge(context: RelayContext, facts: StatementFacts): Verdict {
   return verdictOf(session.decide(command, context.clock.now(), context.approver.grants(session.subject, session.permit.target.name)));
 }
 
+/**
+ * A statement that compares a masked column with a value spends one of the identity's questions; call it once per execution, before the intent.
+ *
+ * @returns why it may not run, or null.
+ */
+export function spendEquality(context: RelayContext, facts: StatementFacts): Denial | null {
+  const asks = facts.usesEquality === true || facts.runs?.usesEquality === true;
+  if (!asks || context.equalities.take(context.session.subject, context.clock.monotonicMs())) return null;
+  return deny('EQUALITY_LIMIT_REACHED');
+}
+
 /** The same for a statement that approvers have said yes to under `approved` rules: never cached. */
 export function judgeApproved(context: RelayContext, facts: StatementFacts, approved: readonly ApprovedRule[]): Verdict {
   const { session } = context;

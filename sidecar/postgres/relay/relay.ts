@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { SessionRecorder } from '../../../contract/audit.ts';
 import { type Denial, deny, SallyportError } from '../../core/errors.ts';
 import type { Approver, Clock, Logger } from '../../core/ports.ts';
+import type { EqualityBudget } from '../../core/session/equality-budget.ts';
 import type { Session, SessionEnd } from '../../core/session/session.ts';
 import type { Tally } from '../../core/session/tally.ts';
 import { clientLimits, handleClientFrame } from '../client-messages.ts';
@@ -31,6 +32,7 @@ export interface RelayInput {
   readonly clock: Clock;
   readonly log: Logger;
   readonly digestKey: Uint8Array;
+  readonly equalities: EqualityBudget;
   readonly tally: Tally;
   readonly limits?: Partial<RelayLimits>;
   /** Sends the cancel to the target and resolves when it was taken. */
@@ -68,7 +70,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   let masked = input.inspector.masked;
 
   const context: RelayContext = {
-    session, recorder, inspector: input.inspector, approver: input.approver, clock: input.clock, log: input.log, digestKey: input.digestKey, tally: input.tally, limits,
+    session, recorder, inspector: input.inspector, approver: input.approver, clock: input.clock, log: input.log, digestKey: input.digestKey, equalities: input.equalities, tally: input.tally, limits,
     queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(input.tally.statements), toClient: new ChunkOutput(), muted: null,
     status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, keptBind: null, held: null, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
     commit, flushToClient, tell, end, cancelUpstream: cancel,

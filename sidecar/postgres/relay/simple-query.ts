@@ -9,7 +9,7 @@ import { sendEffect, undoSent } from './effects.ts';
 import { type Execution, startExecution } from './execution.ts';
 import { type HeldStatement, holdStatement } from './hold-statement.ts';
 import { intentOf, type Origin, recordAttempt } from './intents.ts';
-import { judge, resolveIndirection } from './judge.ts';
+import { judge, resolveIndirection, spendEquality } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
 import { endsSession, refuseQuery } from './refuse.ts';
 import { refreshNamed } from './refresh.ts';
@@ -59,7 +59,9 @@ function judgeStatements(context: RelayContext, text: string, statements: readon
   const holds: { readonly index: number; readonly decision: HeldStatement['decision']; readonly facts: StatementFacts }[] = [];
   for (const statement of statements) {
     const facts = resolveIndirection(context, statement);
-    const verdict = judge(context, facts);
+    const unspent = judge(context, facts);
+    const spent = unspent.outcome === 'refuse' ? null : spendEquality(context, facts);
+    const verdict = spent ? { outcome: 'refuse', decision: null, denial: spent } as const : unspent;
     if (verdict.outcome === 'refuse') {
       undoSent(context);
       context.totals.denied++;

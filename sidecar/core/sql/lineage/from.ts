@@ -134,7 +134,7 @@ function relationColumns(name: string, schema: string | null, trace: Trace): rea
   if (isTouched && (own || relations.length > 1)) giveUp(trace, `it is not certain which relation "${name}" is`);
   if (!relation && !own) giveUp(trace, `relation "${name}" is not known to the gateway (yet)`);
   if (!relation || own || (relations.length > 1 && !isTouched) || relation.columns.length === 0) return null;
-  return relation.columns.map((column) => ({ name: column.name, mask: trace.env.closure.maskOf(relation.oid, column.attnum), typeOid: column.typeOid }));
+  return relation.columns.map((column) => ({ name: column.name, mask: trace.env.closure.maskOf(relation.oid, column.attnum), typeOid: column.typeOid, typeModifier: column.typeModifier }));
 }
 
 function schemaOf(name: string, schema: string | null, trace: Trace): string | null {

@@ -5,6 +5,9 @@ import { forbid, giveUp, join, type Trace, type TracedColumn } from './taint.ts'
 import { bodyOf, itemsOf, listOf, type Node, namesOf, objectOf, textOf, unwrap } from './tree.ts';
 import { writeColumns } from './writes.ts';
 
+/** `pg_type.oid` of text. */
+const textOid = 25;
+
 /**
  * The output columns of a SelectStmt body, each with the masked columns that reach it.
  *
@@ -97,7 +100,7 @@ function setOperation(query: Node, scope: Scope, trace: Trace): readonly TracedC
 
 function combine(left: readonly TracedColumn[], right: readonly TracedColumn[], trace: Trace): readonly TracedColumn[] {
   if (left.length !== right.length) giveUp(trace, 'the sides of a set operation differ in their columns');
-  return left.map((column, index) => ({ name: column.name, mask: join(trace, [column.mask, right[index]?.mask ?? null]), typeOid: null }));
+  return left.map((column, index) => ({ name: column.name, mask: join(trace, [column.mask, right[index]?.mask ?? null]), typeOid: column.typeOid === right[index]?.typeOid ? column.typeOid : null }));
 }
 
 function valuesColumns(query: Node, scope: Scope, trace: Trace): readonly TracedColumn[] {
@@ -183,16 +186,18 @@ function outputColumn(value: unknown, name: string | null, scope: Scope, trace: 
   const reference = bodyOf(value, 'ColumnRef') ?? fieldOfRow(value, scope);
   if (reference) {
     const found = resolveColumn(reference, scope, trace);
-    if (found.kind === 'column') return { name, mask: found.taint, typeOid: found.typeOid };
+    if (found.kind === 'column') return { name, mask: found.taint, typeOid: found.typeOid, typeModifier: found.typeModifier ?? -1 };
   }
   const subquery = scalarSubquery(value);
   if (subquery) {
     const columns = queryColumns(subquery, scope, trace, false);
-    return { name, mask: join(trace, columns.map((column) => column.mask)), typeOid: null };
+    return { name, mask: join(trace, columns.map((column) => column.mask)), typeOid: columns.length === 1 ? (columns[0]?.typeOid ?? null) : null };
   }
   const taint = taintOf(value, scope, trace);
-  if (taint && trace.mode === 'judge' && !isTotalText(value, scope, trace)) forbid(trace, taint, 'an expression');
-  return { name, mask: taint && { ...taint, bare: false }, typeOid: null };
+  if (!taint) return { name, mask: null, typeOid: null };
+  const isText = isTotalText(value, scope, trace);
+  if (trace.mode === 'judge' && !isText) forbid(trace, taint, 'an expression');
+  return { name, mask: { ...taint, bare: false }, typeOid: isText ? textOid : null };
 }
 
 /** `(row).column` as a ColumnRef, when `row` is a FROM entry and no column of that name hides it. */

@@ -36,6 +36,7 @@ export interface Reference {
   readonly kind: 'column' | 'row';
   readonly taint: Taint;
   readonly typeOid: number | null;
+  readonly typeModifier?: number;
 }
 
 const systemColumns: ReadonlySet<string> = new Set(['tableoid', 'ctid', 'xmin', 'xmax', 'cmin', 'cmax']);
@@ -81,7 +82,7 @@ function resolveBare(name: string, scope: Scope, trace: Trace): Reference {
     const nameless = columns.filter((column) => column.name === null);
     possible.push(...nameless.map((column) => column.mask));
     if (matches.length > 0) {
-      return { kind: 'column', taint: join(trace, [...possible, ...matches.map((column) => column.mask)]), typeOid: matches.length === 1 && !unsure ? (matches[0]?.typeOid ?? null) : null };
+      return { kind: 'column', taint: join(trace, [...possible, ...matches.map((column) => column.mask)]), ...typeOf(unsure ? [] : matches) };
     }
     if (systemColumns.has(name) && entries.length > 0) return clean;
     if (nameless.length > 0 || entries.some((entry) => entry.columns === null)) unsure = true;
@@ -99,11 +100,16 @@ function resolveQualified(texts: readonly string[], scope: Scope, trace: Trace):
   const matches = columns.filter((candidate) => candidate.name === column);
   const nameless = columns.filter((candidate) => candidate.name === null).map((candidate) => candidate.mask);
   if (matches.length > 0) {
-    return { kind: 'column', taint: join(trace, [...nameless, ...matches.map((match) => match.mask)]), typeOid: matches.length === 1 ? (matches[0]?.typeOid ?? null) : null };
+    return { kind: 'column', taint: join(trace, [...nameless, ...matches.map((match) => match.mask)]), ...typeOf(matches) };
   }
   if (systemColumns.has(column)) return clean;
   // `row.f` is f(row) when the row has no column f.
   return { kind: 'row', taint: join(trace, [...nameless, ...entries.map((entry) => rowTaint(entry, trace))]), typeOid: null };
+}
+
+function typeOf(matches: readonly TracedColumn[]): Pick<Reference, 'typeOid' | 'typeModifier'> {
+  const [match] = matches;
+  return match && matches.length === 1 ? { typeOid: match.typeOid, typeModifier: match.typeModifier ?? -1 } : { typeOid: null };
 }
 
 function starTaint(qualifier: readonly (string | null)[], scope: Scope, trace: Trace): Taint {

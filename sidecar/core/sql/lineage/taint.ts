@@ -17,8 +17,10 @@ export type Taint = ColumnRule | null;
 export interface TracedColumn {
   readonly name: string | null;
   readonly mask: Taint;
-  /** Known only for plain columns. */
+  /** Known for plain columns and for expressions over text. */
   readonly typeOid: number | null;
+  /** Of a plain column whose type is known. */
+  readonly typeModifier?: number;
 }
 
 /**
