@@ -58,6 +58,9 @@ leaks: node-check ## run leak cases: make leaks FILE=e2e/leaks/leak_channels.jso
 fuzz: node-check ## COUNT=1000000 hostile frames and startup packets
 	@$(NODE) e2e/fuzz/fuzz.ts $(or $(COUNT),1000000)
 
+kills: node-check ## COUNT=200 times SIGKILL during pgbench: no forwarded statement without its record
+	@$(NODE) e2e/kills/run-kills.ts $(or $(COUNT),200)
+
 bench: node-check ## ratios against a direct connection, paired in one run
 	@$(NODE) bench/bench.ts
 
@@ -70,4 +73,4 @@ build: node-check ## compile to dist/
 clean: node-check ## remove what was built
 	rm -rf dist coverage .demo
 
-.PHONY: help setup node-check demo test verify generate lint typecheck unit e2e leaks fuzz bench stats build clean
+.PHONY: help setup node-check demo test verify generate lint typecheck unit e2e leaks fuzz kills bench stats build clean
