@@ -116,6 +116,19 @@ describe.each(['app', 'superuser'] as const)('a masked session with the account 
     await raw.close();
   });
 
+  test('a session sees a view as it is at its login, though other sessions hold an older catalog', async () => {
+    const owner = new pg.Client({ host: bench.world.postgres.socketDirectory, port: bench.world.postgres.port, user: 'postgres', database: 'postgres' });
+    await owner.connect();
+    await owner.query('create view shown as select id, name as s from people; grant select on shown to app');
+    expect((await (await bench.open(role, 'Redact')).query('select s from shown')).frames.map(({ type }) => type)).toContain('D');
+    await owner.query('create or replace view shown as select id, ssn as s from people');
+    await owner.end();
+    const late = await bench.open(role, 'Redact');
+    const { frames } = await late.query('select s from shown');
+    await late.close();
+    expect(frames.flatMap(({ type, body }) => (type === 'D' ? (readCells(body) ?? []).map(String) : []))).toEqual(['********', '********', '********']);
+  });
+
   test('keeps the words of an error about the own text, and the session goes on', async () => {
     await expect(client.query('insert into people(id, nope) values (9, 1)')).rejects.toMatchObject({ code: '42703', message: 'column "nope" of relation "people" does not exist' });
     await expect(client.query('select nope from people')).rejects.toMatchObject({ code: '42501', detail: expect.stringContaining('column "nope" cannot be resolved') });

@@ -67,8 +67,9 @@ const recordRules: readonly MaskingRule[] = [{ columns: null, detectors: ['us-ss
  * @throws SallyportError CATALOG_UNAVAILABLE: without a catalog there is no session.
  */
 export async function openSessionInspector(deps: InspectorDeps): Promise<SessionInspector> {
-  const inspector = new Inspector(deps, await deps.catalog.current());
-  return inspector;
+  // Other sessions may keep a snapshot that is seconds old: what was changed before a login holds for it.
+  if (deps.session.permit.masking.length > 0) deps.catalog.invalidate();
+  return new Inspector(deps, await deps.catalog.current());
 }
 
 class Inspector implements SessionInspector {
