@@ -48,6 +48,12 @@ test('package.json pins every dependency exactly', () => {
   expect(Object.entries({ ...dependencies, ...devDependencies }).filter(([, version]) => !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))).toEqual([]);
 });
 
+test('package-lock.json is the one of package.json', () => {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync('package.json', 'utf8')) as Readonly<Record<string, unknown>>;
+  const lock = JSON.parse(readFileSync('package-lock.json', 'utf8')) as { readonly packages: Readonly<Record<string, Readonly<Record<string, unknown>>>> };
+  expect(lock.packages['']).toMatchObject({ dependencies, devDependencies });
+});
+
 test('package-lock.json records no download addresses', () => {
   expect(readFileSync('package-lock.json', 'utf8')).not.toMatch(/"resolved": "http/);
 });
