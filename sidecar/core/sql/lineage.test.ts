@@ -245,6 +245,7 @@ describe('masked sessions', () => {
     expect(judge('insert into hr.staff (id, iban, pay) values ($1, $2, $3), ($4, $5, 1)').maskedParameters).toEqual([2, 3, 5]);
     expect(judge('update hr.staff set iban = $1, name = $2 where id = $3').maskedParameters).toEqual([1]);
     expect(judge('insert into hr.staff (id, iban) select $1, $2').maskedParameters.toSorted()).toEqual([1, 2]);
+    expect(judge('with v as (select $1 as s, $2 as i) update hr.staff set iban = v.s from v where id = v.i').maskedParameters.toSorted()).toEqual([1, 2]);
     expect(judge('select id from hr.staff where iban = $1').maskedParameters).toEqual([1]);
     expect(judge('select id from hr.staff where iban = $1', { rules: [{ ...maskRules[0]!, predicates: 'Equality' }] }).maskedParameters).toEqual([1]);
     expect(judge('select id from hr.staff where id = $1').maskedParameters).toEqual([]);

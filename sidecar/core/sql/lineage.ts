@@ -60,7 +60,7 @@ function judge(node: Wrapped, statement: unknown, survey: Survey, env: Environme
   const columns = outputs.columns.map(({ mask, typeOid, typeModifier = -1 }) => mask && { rule: mask.rule, bare: mask.bare, ...(isCopy && typeOid !== null ? { type: { oid: typeOid, modifier: typeModifier } } : {}) });
   const isNewRelation = bodyOf(statement, 'CreateTableAsStmt') !== null || bodyOf(statement, 'ViewStmt') !== null || objectOf(node.body['intoClause']) !== null;
   if (isNewRelation && columns.some((column) => column !== null)) return refused(deny('MASKED_COLUMN_REFUSED', { detail: 'a new table or view would hold it' }), survey);
-  return { judgement: isNewRelation ? { outcome: 'clear' } : { outcome: 'columns', columns }, maskedParameters: [...outputs.trace.maskedParameters], usesEquality: outputs.trace.usesEquality };
+  return { judgement: isNewRelation ? { outcome: 'clear' } : { outcome: 'columns', columns }, maskedParameters: [...(outputs.trace.writesFromElsewhere ? survey.parameters : outputs.trace.maskedParameters)], usesEquality: outputs.trace.usesEquality };
 }
 
 const clear: MaskingVerdict = { judgement: { outcome: 'clear' }, maskedParameters: [], usesEquality: false };

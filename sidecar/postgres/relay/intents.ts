@@ -48,7 +48,7 @@ const unread: ReadFacts = { kind: 'Other', objects: [], fingerprint: '', redacte
 
 function attempted(context: RelayContext, facts: ReadFacts, origin: Origin, decision: DecisionRecord): StatementAttempt['intent'] {
   return {
-    protocol: origin.protocol, statementName: origin.statementName, portalName: origin.portalName, kind: facts.kind, objects: facts.objects, fingerprint: facts.fingerprint || null,
+    protocol: origin.protocol, statementName: context.inspector.shownName(origin.statementName), portalName: context.inspector.shownName(origin.portalName), kind: facts.kind, objects: facts.objects, fingerprint: facts.fingerprint || null,
     text: facts.redactedText, textRedacted: facts.redactedText !== origin.text, textHmac: context.inspector.textHmac(origin.text), parameters: origin.parameters,
     transactionStatus: context.status, decision, ...(facts.usesEquality === true || facts.runs?.usesEquality === true ? { usesEquality: true } : {}),
   };

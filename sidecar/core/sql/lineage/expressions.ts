@@ -38,7 +38,7 @@ export function checkWhere(value: unknown, scope: Scope, trace: Trace, isOutermo
 }
 
 /** Numbers of the parameters in an expression. */
-export function parametersIn(value: unknown): readonly number[] {
+function parametersIn(value: unknown): readonly number[] {
   return [...(surveyTree(value)?.parameters ?? [])];
 }
 

@@ -39,11 +39,13 @@ export interface Trace {
   indirect: Taint;
   usesEquality: boolean;
   readonly maskedParameters: Set<number>;
+  /** A masked column is written from a column of another item of the statement: any of its parameters may be the value. */
+  writesFromElsewhere: boolean;
 }
 
 /** A trace that has seen nothing yet. */
 export function newTrace(env: Environment, mode: Trace['mode'], allowEquality: boolean): Trace {
-  return { env, mode, allowEquality, denial: null, indirect: null, usesEquality: false, maskedParameters: new Set() };
+  return { env, mode, allowEquality, denial: null, indirect: null, usesEquality: false, maskedParameters: new Set(), writesFromElsewhere: false };
 }
 
 /** Joins what reaches a value from several sides. */

@@ -1,7 +1,8 @@
-import { checkWhere, parametersIn, taintOf } from './expressions.ts';
+import { checkWhere, taintOf } from './expressions.ts';
 import { fromItems, relationEntry } from './from.ts';
 import { queryColumns, targetColumns, withCommonTables } from './queries.ts';
 import { type RangeEntry, resolveColumn, type Scope } from './scope.ts';
+import { surveyTree } from './survey.ts';
 import { forbid, giveUp, type Trace, type TracedColumn } from './taint.ts';
 import { bodyOf, itemsOf, listOf, type Node, namesOf, objectOf, textOf, type Wrapped } from './tree.ts';
 
@@ -39,7 +40,7 @@ function insert(body: Node, target: RangeEntry, scope: Scope, trace: Trace): rea
     for (const row of listOf(query['valuesLists'])) for (const [index, item] of itemsOf(row).entries()) write(targets[index], item, scope, trace);
   } else if (query) {
     for (const column of queryColumns(query, scope, trace, false)) forbid(trace, column.mask, 'a query that is written to a table');
-    if (targets.some((column) => column?.mask)) noteParameters(query, trace);
+    if (targets.length === 0 || targets.some((column) => !column || column.mask)) trace.writesFromElsewhere = true;
   }
   conflict(body, target, targets, scope, trace);
   return returning(body, target, [], scope, trace);
@@ -124,7 +125,9 @@ function write(column: TracedColumn | null | undefined, value: unknown, scope: S
 }
 
 function noteParameters(value: unknown, trace: Trace): void {
-  for (const parameter of parametersIn(value)) trace.maskedParameters.add(parameter);
+  const survey = surveyTree(value);
+  for (const parameter of survey?.parameters ?? []) trace.maskedParameters.add(parameter);
+  if (!survey || survey.columns.length > 0 || survey.selects.length > 0) trace.writesFromElsewhere = true;
 }
 
 function columnOf(target: RangeEntry, name: string | null): TracedColumn | null {
