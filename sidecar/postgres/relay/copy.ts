@@ -5,7 +5,7 @@ import * as write from '../wire/frame-writer.ts';
 import type { CopyMaskPlan } from '../inspector.ts';
 import type { RelayContext } from './context.ts';
 import type { Execution } from './execution.ts';
-import { stop } from './rows.ts';
+import { overLimit, stop } from './rows.ts';
 import { currentExecution, violation } from './current-execution.ts';
 
 const plans = new WeakMap<Execution, CopyMaskPlan>();
@@ -49,11 +49,8 @@ export function handleCopyData(context: RelayContext, frame: FrameReader): void 
   if (execution.stopped) return;
   const plan = plans.get(execution);
   if (!plan) throw violation('COPY data before its start');
-  if (execution.rows === 0) execution.firstRowMs ??= context.clock.monotonicMs();
-  if (frame.whole || frame.last) execution.rows++;
-  const { rowsPerStatement, bytesPerStatement } = context.session.permit.limits;
-  if (rowsPerStatement !== null && execution.rows > rowsPerStatement) return stop(context, execution, deny('ROW_LIMIT_REACHED'));
-  if (bytesPerStatement !== null && execution.bytesToClient + size > bytesPerStatement) return stop(context, execution, deny('BYTE_LIMIT_REACHED'));
+  if (frame.first && overLimit(context, execution, frame.total)) return;
+  if (frame.first && execution.rows++ === 0) execution.firstRowMs = context.clock.monotonicMs();
   if (plan.outcome !== 'masked') {
     execution.bytesToClient += size;
     if (frame.whole) context.recorder.copy(execution.statement, 'out', frame.buffer.subarray(frame.start + 5, frame.end));

@@ -29,14 +29,13 @@ export function handleRow(context: RelayContext, frame: FrameReader): void {
   const execution = currentExecution(context);
   const size = frame.end - frame.start;
   execution.bytesFromServer += size;
-  const first = frame.whole || frame.buffer[frame.start] === 0x44;
   if (execution.stopped) return;
   if (!execution.plan && !planFromPortal(context, execution)) return;
-  if (!frame.whole) return streamPart(context, frame, execution, first);
-  if (execution.rows === 0) execution.firstRowMs = context.clock.monotonicMs();
-  execution.rows++;
-  if (overLimit(context, execution, size)) return;
-  passRow(context, frame, execution, size);
+  // The limits decide before the first byte of a row goes: a row cut off in the middle would break the client's protocol.
+  if (frame.first && overLimit(context, execution, frame.total)) return;
+  if (frame.first && execution.rows++ === 0) execution.firstRowMs = context.clock.monotonicMs();
+  if (frame.whole) passRow(context, frame, execution, size);
+  else streamPart(context, frame, execution, size);
 }
 
 function passRow(context: RelayContext, frame: FrameReader, execution: Execution, size: number): void {
@@ -70,26 +69,23 @@ function storeRow(context: RelayContext, execution: Execution, body: Buffer): vo
 }
 
 /** A row too large for one chunk, in a session without masks: it streams on, counted, not stored. */
-function streamPart(context: RelayContext, frame: FrameReader, execution: Execution, first: boolean): void {
-  if (first) {
-    if (execution.rows === 0) execution.firstRowMs = context.clock.monotonicMs();
-    execution.rows++;
-  }
-  const { bytesPerStatement } = context.session.permit.limits;
-  execution.bytesToClient += frame.end - frame.start;
+function streamPart(context: RelayContext, frame: FrameReader, execution: Execution, size: number): void {
+  execution.bytesToClient += size;
   context.toClient.keep(frame.buffer, frame.start, frame.end);
-  if (bytesPerStatement !== null && execution.bytesToClient > bytesPerStatement && frame.last) stop(context, execution, deny('BYTE_LIMIT_REACHED'));
 }
 
-function overLimit(context: RelayContext, execution: Execution, size: number): boolean {
+/**
+ * Whether one more row (or CopyData) would pass a limit of the policy; then the statement is stopped.
+ *
+ * @param size bytes of the whole frame.
+ */
+export function overLimit(context: RelayContext, execution: Execution, size: number): boolean {
   const { rowsPerStatement, bytesPerStatement } = context.session.permit.limits;
-  if (rowsPerStatement !== null && execution.rows > rowsPerStatement) {
-    execution.rows--;
+  if (rowsPerStatement !== null && execution.rows >= rowsPerStatement) {
     stop(context, execution, deny('ROW_LIMIT_REACHED', { detail: `${rowsPerStatement} rows were passed; the statement was cancelled on the server` }));
     return true;
   }
   if (bytesPerStatement !== null && execution.bytesToClient + size > bytesPerStatement) {
-    execution.rows--;
     stop(context, execution, deny('BYTE_LIMIT_REACHED', { detail: `${bytesPerStatement} bytes were reached; the statement was cancelled on the server` }));
     return true;
   }

@@ -29,8 +29,12 @@ export class FrameReader {
   end = 0;
   /** True when the frame is complete in `buffer`; false for a part of a streamed frame. */
   whole = true;
+  /** For parts: this one begins the frame. */
+  first = true;
   /** For parts: this one ends the frame. */
   last = true;
+  /** Bytes of the whole frame, its header included, however many of them `buffer` holds. */
+  total = 0;
 
   readonly #maxBytes = new Float64Array(256);
   readonly #modes = new Uint8Array(256);
@@ -90,15 +94,16 @@ export class FrameReader {
     const type = chunk[start] as number;
     const total = this.#checkedTotal(type, chunk.readUInt32BE(start + 1));
     this.type = type;
+    this.total = total;
     if (available >= total) {
-      this.#emit(chunk, start, start + total, true, true);
+      this.#emit(chunk, start, start + total, true, true, true);
       this.#offset = start + total;
       return true;
     }
     this.#offset = chunk.length;
     if (this.#streams(type, total)) {
       this.#streamLeft = total - available;
-      this.#emit(chunk, start, chunk.length, false, false);
+      this.#emit(chunk, start, chunk.length, false, true, false);
       return true;
     }
     this.#assembly = [Buffer.from(chunk.subarray(start))];
@@ -128,11 +133,12 @@ export class FrameReader {
     const type = this.#header[0] as number;
     const total = this.#checkedTotal(type, this.#header.readUInt32BE(1));
     this.type = type;
+    this.total = total;
     const header = Buffer.from(this.#header);
     const left = total - headerBytes;
     if (left === 0 || this.#streams(type, total)) {
       this.#streamLeft = left;
-      this.#emit(header, 0, headerBytes, left === 0, left === 0);
+      this.#emit(header, 0, headerBytes, left === 0, true, left === 0);
       return true;
     }
     this.#assembly = [header];
@@ -143,7 +149,7 @@ export class FrameReader {
   #takePart(available: number): boolean {
     const take = Math.min(this.#streamLeft, available);
     this.#streamLeft -= take;
-    this.#emit(this.#chunk, this.#offset, this.#offset + take, false, this.#streamLeft === 0);
+    this.#emit(this.#chunk, this.#offset, this.#offset + take, false, false, this.#streamLeft === 0);
     this.#offset += take;
     return true;
   }
@@ -159,15 +165,16 @@ export class FrameReader {
     }
     const frame = Buffer.concat([...this.#assembly, piece]);
     this.#assembly = [];
-    this.#emit(frame, 0, frame.length, true, true);
+    this.#emit(frame, 0, frame.length, true, true, true);
     return true;
   }
 
-  #emit(buffer: Buffer, start: number, end: number, whole: boolean, last: boolean): void {
+  #emit(buffer: Buffer, start: number, end: number, whole: boolean, first: boolean, last: boolean): void {
     this.buffer = buffer;
     this.start = start;
     this.end = end;
     this.whole = whole;
+    this.first = first;
     this.last = last;
   }
 }
