@@ -69,6 +69,38 @@ describe('an unknown search path', () => {
   });
 });
 
+describe('a search path that changes within one query text', () => {
+  const last = async (sql: string, scope = vectorScope()): Promise<StatementFacts | undefined> => {
+    const inspected = await inspect(sql, {}, scope);
+    return inspected.outcome === 'read' ? inspected.statements.at(-1) : undefined;
+  };
+
+  test.each([
+    ['set search_path to public; select * from orders', ['public.orders']],
+    ["select set_config('search_path', 'public', false); select * from orders", ['public.orders']],
+    ["set search_path to ''; select * from public.orders", ['public.orders']],
+  ])('is known when it is one constant schema: %s', async (sql, objects) => {
+    expect(await last(sql)).toMatchObject({ refusal: null, objects });
+  });
+
+  test.each([
+    'set search_path to audit, public; select * from orders', 'set search_path to "$user"; select * from orders', 'set local search_path to public; select * from orders',
+    "set role other; select * from orders", 'reset search_path; select * from orders', 'reset all; select * from orders', 'discard all; select * from orders', 'do $$begin perform 1; end$$; select * from orders',
+    "select set_config('work_mem', '4MB', false), set_config('role', 'other', false); select * from orders", 'call archive(); select * from orders', 'select wipe(); select * from orders', 'execute p; select * from orders',
+    "select query_to_xml('select 1', true, true, ''); select * from orders",
+  ])('is not known otherwise, and names without a schema are refused: %s', async (sql) => {
+    expect((await last(sql))?.refusal?.code).toBe('SEARCH_PATH_UNKNOWN');
+  });
+
+  test.each(['set work_mem to 1; select * from orders', 'select pg_sleep(0); select * from orders', "select citext_eq('a', 'b'); select * from orders", 'begin; select * from orders', 'commit; select * from orders'])('is what it was after: %s', async (sql) => {
+    expect(await last(sql)).toMatchObject({ refusal: null, objects: ['app.orders'] });
+  });
+
+  test('is not known after the end of the transaction that changed it', async () => {
+    expect((await last('commit; select * from orders', vectorScope({ pathEndsWithTransaction: true })))?.refusal?.code).toBe('SEARCH_PATH_UNKNOWN');
+  });
+});
+
 describe('texts and ranges', () => {
   test('ranges are bytes, texts are characters', async () => {
     const inspected = await inspect("select 'ü😀'; delete from orders where note = 'é'");

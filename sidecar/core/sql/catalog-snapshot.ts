@@ -87,4 +87,6 @@ export interface NameScope {
   readonly database: string;
   /** Names of relations that this session's open transaction created: the snapshot cannot show them, and each was judged when it was created. */
   readonly createdInTransaction?: ReadonlySet<string>;
+  /** The open transaction changed the search path: its end, or a rollback to a savepoint, changes it again. */
+  readonly pathEndsWithTransaction?: boolean;
 }

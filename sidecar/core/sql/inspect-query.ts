@@ -8,8 +8,10 @@ import { discardEffect, nameOrAll, transactionEffect } from './effects.ts';
 import { emptyFindings, type Findings } from './findings.ts';
 import { refuseInMaskedSession } from './masked-session.ts';
 import { definesTemporary, returnsRows } from './statement-shape.ts';
+import { readSearchPath } from './names.ts';
 import { isTreeNode, textOf, type TreeNode, unwrap } from './parse-tree.ts';
-import { hiddenText, redactStatement, redactUnreadable } from './redact-text.ts';
+import { mayChangeSearchPath } from './path-change.ts';
+import { hiddenText, isName, redactStatement, redactUnreadable } from './redact-text.ts';
 import { isTrackedSetting } from './settings.ts';
 import type { InspectedQuery, MaskJudgement, StatementEffect, StatementFacts } from './statement-facts.ts';
 import { TooDeep } from './walk.ts';
@@ -53,7 +55,7 @@ export function inspectQuery(text: string, parse: SqlParse, scope: NameScope, op
     let next = 0;
     const found = statementsOf(parse.tree);
     const created = new Set(scope.createdInTransaction);
-    const names: NameScope = { ...scope, createdInTransaction: created };
+    let names: NameScope = { ...scope, createdInTransaction: created };
     const statements = found.map(({ statement, start: location, length }, index) => {
       // Comments in front of a statement belong to it, those behind the last one too: the record shows the whole text.
       const start = next;
@@ -70,6 +72,7 @@ export function inspectQuery(text: string, parse: SqlParse, scope: NameScope, op
       const facts = readStatement(statement, source, names, options);
       // A later statement of the same text may use what this one creates.
       for (const pair of facts.pairs) if (pair.class === 'Create' && pair.object !== null && pair.object !== '*') created.add(pair.object.name);
+      names = namesAfter(facts, names);
       return facts;
     });
     return { outcome: 'read', statements };
@@ -78,6 +81,22 @@ export function inspectQuery(text: string, parse: SqlParse, scope: NameScope, op
     if (error instanceof TooDeep || (error instanceof Error && error.name === 'RangeError')) return unreadable(text, deny('STATEMENT_TOO_DEEP'), null, options);
     throw error;
   }
+}
+
+/**
+ * Where the next statement of the same text looks up its names. A path of one schema is known; any other change makes the path unknown: of several schemas
+ * the server skips those that its role may not use.
+ */
+function namesAfter(facts: StatementFacts, scope: NameScope): NameScope {
+  const { effect } = facts;
+  if (effect?.kind === 'transaction') {
+    const ends = effect.what === 'commit' || effect.what === 'rollback' || effect.what === 'rollback-to';
+    return ends && scope.pathEndsWithTransaction === true ? { ...scope, searchPath: null } : scope;
+  }
+  if (!mayChangeSearchPath(facts, scope.catalog)) return scope;
+  const isConstant = effect?.kind === 'set' && effect.name === 'search_path' && effect.value !== null && !effect.local && facts.calls.length === 0;
+  const path = isConstant ? readSearchPath(effect.value ?? '') : null;
+  return { ...scope, searchPath: path === null || path.length > 1 || path.includes('$user') ? null : path, pathEndsWithTransaction: true };
 }
 
 interface Source {
@@ -102,7 +121,7 @@ function readStatement(statement: unknown, source: Source, scope: NameScope, opt
   return {
     kind,
     pairs: [...findings.pairs.values()],
-    objects: [...findings.objects].map((name) => (options.detect?.(name) === true ? hiddenText : name)),
+    objects: [...findings.objects].map((name) => shownObject(name, options)),
     calls: [...findings.calls],
     redactedText: redact(source, kind, findings, effect, options),
     fingerprint: source.fingerprint,
@@ -179,7 +198,7 @@ const cursorHold = 0x20;
 
 /** Of several settings the tracked one counts: for the others the server reports what it must. */
 function settingEffect(findings: Findings): StatementEffect | null {
-  const setting = findings.settings.find(({ name }) => isTrackedSetting(name)) ?? findings.settings[0];
+  const setting = findings.settings.find(({ name }) => isTrackedSetting(name)) ?? findings.settings.find(({ name }) => name === 'role' || name === 'session_authorization') ?? findings.settings[0];
   return setting === undefined ? null : { kind: 'set', ...setting };
 }
 
@@ -196,6 +215,13 @@ function redact(source: Source, kind: StatementClass, findings: Findings, effect
     text: source.text, constants: findings.constants.filter((location) => location >= 0).map((location) => source.locate(location)),
     keepLiterals, hasSecrets: kind === 'Role' || kind === 'System', detect: options.detect,
   }).trim();
+}
+
+/** `schema.name` as records and approvers may see it: in a masked session a value in the place of a name is hidden. */
+function shownObject(object: string, options: InspectOptions): string {
+  const dot = object.indexOf('.');
+  const isPlain = options.masking === null || (isName(object.slice(0, dot)) && isName(object.slice(dot + 1)));
+  return isPlain && options.detect?.(object) !== true ? object : hiddenText;
 }
 
 const opaqueKinds: readonly StatementClass[] = ['Do', 'Function', 'Call', 'Other', 'Extension'];

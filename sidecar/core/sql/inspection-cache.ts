@@ -11,6 +11,8 @@ export interface InspectionKey {
   readonly temporaryRelations: ReadonlySet<string>;
   /** Relations of the open transaction, as in NameScope. */
   readonly createdInTransaction?: ReadonlySet<string>;
+  /** As in NameScope. */
+  readonly pathEndsWithTransaction?: boolean;
   /** Digest of the masking rules and detectors; empty without masking. */
   readonly maskingDigest: string;
 }
@@ -65,8 +67,8 @@ export function createInspectionCache(limits: InspectionLimits = defaultInspecti
   };
 }
 
-function nameOf({ text, catalogEpoch, database, searchPath, temporaryRelations, createdInTransaction, maskingDigest }: InspectionKey): string {
-  const path = searchPath === null ? '?' : JSON.stringify(searchPath);
+function nameOf({ text, catalogEpoch, database, searchPath, temporaryRelations, createdInTransaction, pathEndsWithTransaction, maskingDigest }: InspectionKey): string {
+  const path = `${searchPath === null ? '?' : JSON.stringify(searchPath)}${pathEndsWithTransaction === true ? '!' : ''}`;
   const temporary = temporaryRelations.size === 0 ? '' : JSON.stringify([...temporaryRelations].sort());
   const created = createdInTransaction === undefined || createdInTransaction.size === 0 ? '' : JSON.stringify([...createdInTransaction].sort());
   // 256 characters are at most 768 bytes; the text goes last because it may hold anything.
