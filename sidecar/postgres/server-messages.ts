@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { deny } from '../core/errors.ts';
+import { ownParameters } from './client-port.ts';
 import { ChunkOutput } from './wire/chunk-output.ts';
 import { bodyCursor, readCString } from './wire/cursor.ts';
 import { readErrorFields } from './wire/error-response.ts';
@@ -194,7 +195,6 @@ function errorResponse(context: RelayContext, frame: FrameReader): void {
   context.copyIn = null;
   context.copyStarted?.();
   context.copyStarted = null;
-  context.keptBind = null;
 }
 
 function failHead(context: RelayContext, reply: Reply, fields: ReadonlyMap<string, string>): void {
@@ -226,7 +226,12 @@ function skipToSync(context: RelayContext): void {
     if (skipped.kind === 'execute' && skipped.execution) recordFailure(context, skipped.execution, null);
     if (skipped.own && typeof skipped.own === 'object') finishOwn(skipped.own);
   }
-  if (context.queue.length === 0) context.discarding = 'with-server';
+  if (context.queue.length === 0) {
+    context.discarding = 'with-server';
+    context.kept.length = 0;
+    // What waits for an approval in this pipeline will not run.
+    context.held?.cancel(deny('HOLD_CANCELLED', { message: 'an earlier statement of the same pipeline failed' }));
+  }
   undoSent(context);
 }
 
@@ -282,9 +287,6 @@ function encodeFields(type: 'E' | 'N', fields: ReadonlyMap<string, string>): Buf
   const parts = [...fields].map(([letter, text]) => Buffer.from(`${letter}${text.replaceAll('\0', '')}\0`));
   return write.frame(type, ...parts, Buffer.of(0));
 }
-
-/** The names that tell the injected account apart are ours, as told at login. */
-const ownParameters: ReadonlySet<string> = new Set(['is_superuser', 'session_authorization', 'application_name']);
 
 function parameterStatus(context: RelayContext, frame: FrameReader): void {
   const cursor = bodyCursor(frame.buffer, frame.start, frame.end);

@@ -84,7 +84,7 @@ export function aRelay(options: RelayOptions = {}): RelayBench {
   const context: RelayContext = {
     session, recorder, inspector, approver, clock, log: silentLog, digestKey: new Uint8Array(32), equalities: new EqualityBudget(), tally, limits,
     queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(tally.statements), toClient: new ChunkOutput(), muted: null,
-    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, keptBind: null, held: null, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
+    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, kept: [], held: null, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
     commit: () => {
       const recorded = context.batch.record(recorder);
       const bytes = context.batch.bytes.take();
@@ -225,6 +225,8 @@ export class FakeInspector implements SessionInspector {
   path: readonly string[] | null = ['public'];
   /** What is wrong with the catalog: `inspect` throws it. */
   failure: SallyportError | null = null;
+  /** The catalog must be read before `key` is true. */
+  refreshing: (() => Promise<void>) | null = null;
   readonly answers = new Map<string, InspectedQuery>();
   readonly inspected: string[] = [];
   readonly effects: { readonly kind: StatementFacts['kind']; readonly completed: boolean }[] = [];
@@ -235,7 +237,7 @@ export class FakeInspector implements SessionInspector {
   closed = false;
 
   key(): string {
-    return `v${this.version}`;
+    return `v${this.version} ${this.path?.join(',') ?? '?'}`;
   }
 
   inspect(text: string): InspectedQuery | Promise<InspectedQuery> {
@@ -245,6 +247,11 @@ export class FakeInspector implements SessionInspector {
     return this.slow ? Promise.resolve(answer) : answer;
   }
 
+  refresh(): void | Promise<void> {
+    if (this.failure) throw this.failure;
+    return this.refreshing?.();
+  }
+
   searchPathUnknown(): boolean {
     return this.pathUnknown;
   }
@@ -252,6 +259,10 @@ export class FakeInspector implements SessionInspector {
   setSearchPath(schemas: readonly string[] | null): void {
     this.path = schemas;
     this.pathUnknown = schemas === null;
+  }
+
+  sent(facts: StatementFacts): void {
+    if (facts.effect?.kind === 'set' && facts.effect.name === 'search_path') this.pathUnknown = true;
   }
 
   ran(facts: StatementFacts, completed: boolean): void {

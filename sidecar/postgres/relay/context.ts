@@ -9,7 +9,7 @@ import type { SessionInspector } from '../inspector.ts';
 import type { ChunkOutput } from '../wire/chunk-output.ts';
 import type { Batch } from './batch.ts';
 import type { Execution } from './execution.ts';
-import type { KeptBind } from './extended-query.ts';
+import type { KeptMessage } from './kept-messages.ts';
 import type { ReplyQueue } from './reply-queue.ts';
 import type { NameTable, Portal, PreparedStatement } from './statements.ts';
 
@@ -55,8 +55,8 @@ export interface RelayContext {
   copyIn: Execution | null;
   /** Resolves the wait for a COPY to start (or fail). */
   copyStarted: (() => void) | null;
-  /** A Bind that waits for its Execute. */
-  keptBind: KeptBind | null;
+  /** Messages that wait for the Execute of a statement that needs an approval. */
+  readonly kept: KeptMessage[];
   /** A statement waits for an approval. */
   held: { readonly cancel: (denial: Denial) => void } | null;
   /** Texts of this session that ruined a parser. */

@@ -54,11 +54,12 @@ export function applyEffect(context: RelayContext, facts: StatementFacts, text: 
   if (facts.runs && effect?.kind === 'execute') context.inspector.ran(facts.runs, true);
 }
 
-/** After an error or a refusal: only what is still queued behind the next Sync counts as sent. */
+/** After an error or a refusal: only what is still queued behind the next Sync, or kept for later, counts as sent. */
 export function undoSent(context: RelayContext): void {
   context.statements.dropSent();
   context.portals.dropSent();
   for (const reply of context.queue.all()) resend(context, reply);
+  for (const { reply } of context.kept) resend(context, reply);
 }
 
 function resend(context: RelayContext, reply: Reply): void {

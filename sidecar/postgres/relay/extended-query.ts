@@ -8,10 +8,11 @@ import * as write from '../wire/frame-writer.ts';
 import { readExecute, readNamed } from '../wire/named.ts';
 import { type ParseMessage, readParse } from '../wire/parse.ts';
 import type { RelayContext } from './context.ts';
-import { sendEffect } from './effects.ts';
+import { sendEffect, undoSent } from './effects.ts';
 import { startExecution } from './execution.ts';
 import { holdStatement } from './hold-statement.ts';
 import { intentOf, type Origin, recordAttempt } from './intents.ts';
+import { keepMessage, releaseKept, sendMessage } from './kept-messages.ts';
 import { judge, resolveIndirection, spendEquality, type Verdict } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
 import { refreshNamed, refreshStatement } from './refresh.ts';
@@ -19,15 +20,10 @@ import { endsSession, refuseExtended } from './refuse.ts';
 import { waitForCopy } from './simple-query.ts';
 import type { Portal, PreparedStatement } from './statements.ts';
 
-/** A Bind that waits for its Execute: a statement that needs an approval must take no lock before it has one. */
-export interface KeptBind {
-  readonly frame: Buffer;
-  readonly portal: Portal;
-}
-
 /** Parse: the text is read and judged; a statement that will need an approval is prepared, not yet run. */
 export function handleParse(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
   if (context.discarding !== 'no') return undefined;
+  releaseKept(context);
   const message = readParse(buffer, start, end);
   const read = readQueryText(Buffer.concat([message.text, Buffer.of(0)]));
   if (read.outcome === 'refused') return refuseText(context, message, '', '', read.denial);
@@ -60,27 +56,22 @@ function forwardParse(context: RelayContext, message: ParseMessage, text: string
     name: message.name, text, exactText: Buffer.from(message.text), parameterTypes: message.parameterTypes, facts, inspectionKey: context.inspector.key(), bySql: false, fields: undefined, plans: new Map(),
   };
   context.statements.send(message.name, statement);
-  context.batch.bytes.add(frame);
-  context.queue.push({ kind: 'parse', statement, own: null });
-  context.sentSinceSync = true;
+  const send = verdict?.outcome === 'hold' ? keepMessage : sendMessage;
+  send(context, frame, { kind: 'parse', statement, own: null });
   // Rows may come without any description (Bind and Execute alone): under masking we ask for it ourselves.
-  if (context.inspector.masked && facts?.returnsRows) {
-    context.batch.bytes.add(write.describe('S', message.name));
-    context.queue.push({ kind: 'describe', statement, portal: null, own: 'description' });
-  }
+  if (context.inspector.masked && facts?.returnsRows) send(context, write.describe('S', message.name), { kind: 'describe', statement, portal: null, own: 'description' });
   return undefined;
 }
 
 /** Bind: remembers the parameters; kept back while the statement needs an approval. */
 export function handleBind(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
   if (context.discarding !== 'no') return undefined;
-  releaseKeptBind(context);
+  if (context.kept.some(({ reply }) => reply.kind === 'bind')) releaseKept(context);
   const message = readBind(buffer, start, end);
   const statement = context.statements.get(message.statement);
-  if (!statement) return refuseExtended(context, unknownStatement(message.statement));
-  if (context.portals.size >= context.limits.portals) return refuseExtended(context, deny('TOO_MANY_STATEMENTS'));
-  // The chunk may be long gone when the portal runs.
-  const frame = Buffer.from(buffer.subarray(start, end));
+  if (!statement) return refuseInOrder(context, unknownStatement(message.statement));
+  if (context.portals.size >= context.limits.portals) return refuseInOrder(context, deny('TOO_MANY_STATEMENTS'));
+  const frame = buffer.subarray(start, end);
   const stale = refreshStatement(context, statement);
   if (stale) return stale.then(() => bindPortal(context, message, statement, frame));
   return bindPortal(context, message, statement, frame);
@@ -89,42 +80,27 @@ export function handleBind(context: RelayContext, buffer: Buffer, start: number,
 function bindPortal(context: RelayContext, message: BindMessage, statement: PreparedStatement, frame: Buffer): void {
   const { facts } = statement;
   const portal: Portal = { name: message.portal, statement, parameters: ownedParameters(message), resultFormats: message.resultFormats, hold: false, execution: null, fields: undefined };
-  if (facts && judge(context, resolveIndirection(context, facts)).outcome === 'hold') {
-    context.keptBind = { frame, portal };
-    context.portals.send(portal.name, portal);
-    return;
-  }
-  forwardBind(context, { frame, portal });
+  context.portals.send(portal.name, portal);
+  const reply = { kind: 'bind', portal, own: null } as const;
+  if (facts && judge(context, resolveIndirection(context, facts)).outcome === 'hold' && keepMessage(context, frame, reply)) return;
+  releaseKept(context);
+  sendMessage(context, frame, reply);
 }
 
 function ownedParameters(message: BindMessage): Portal['parameters'] {
   return message.parameters.map((parameter) => ({ format: parameter.format, value: parameter.value === null ? null : Buffer.from(parameter.value) }));
 }
 
-function forwardBind(context: RelayContext, kept: KeptBind): void {
-  context.portals.send(kept.portal.name, kept.portal);
-  context.batch.bytes.add(kept.frame);
-  context.queue.push({ kind: 'bind', portal: kept.portal, own: null });
-  context.sentSinceSync = true;
-}
-
-/** The client needs an answer to its Bind now (Flush, Sync, Describe of the portal): it goes alone. */
-export function releaseKeptBind(context: RelayContext): void {
-  const { keptBind } = context;
-  if (!keptBind) return;
-  context.keptBind = null;
-  forwardBind(context, keptBind);
-}
-
-/** Describe of a statement or portal. */
+/** Describe of a statement or portal; behind a message that is kept, kept too. */
 export function handleDescribe(context: RelayContext, buffer: Buffer, start: number, end: number): void {
   if (context.discarding !== 'no') return;
   const message = readNamed(buffer, start, end);
-  releaseKeptBind(context);
   const statement = message.kind === 'statement' ? context.statements.get(message.name) : null;
   const portal = message.kind === 'portal' ? context.portals.get(message.name) : null;
+  const reply = { kind: 'describe', statement, portal, own: null } as const;
+  if (context.kept.length > 0 && keepMessage(context, buffer.subarray(start, end), reply)) return;
   context.batch.bytes.keep(buffer, start, end);
-  context.queue.push({ kind: 'describe', statement, portal, own: null });
+  context.queue.push(reply);
   context.sentSinceSync = true;
 }
 
@@ -132,7 +108,7 @@ export function handleDescribe(context: RelayContext, buffer: Buffer, start: num
 export function handleClose(context: RelayContext, buffer: Buffer, start: number, end: number): void {
   if (context.discarding !== 'no') return;
   const message = readNamed(buffer, start, end);
-  releaseKeptBind(context);
+  releaseKept(context);
   (message.kind === 'statement' ? context.statements : context.portals).send(message.name, null);
   context.batch.bytes.keep(buffer, start, end);
   context.queue.push({ kind: 'close', what: message.kind, name: message.name, own: null });
@@ -170,16 +146,17 @@ async function holdExecute(context: RelayContext, portal: Portal, frame: Buffer,
     facts, decision, origin: originOf(context, portal), exactText: statement.exactText, shownText: facts.redactedText, inTransaction: context.status === 'T' || context.sentSinceSync,
     exactParameters: portal.parameters.map((parameter, index) => ({ ...parameter, type: statement.parameterTypes[index] ?? 0 })),
   });
+  // While it waited, the server may have failed an earlier statement of the pipeline: it skips to Sync, and so do we.
+  if (context.ended || context.discarding !== 'no') return undefined;
   if (outcome.outcome === 'refused') {
-    context.keptBind = null;
+    dropKept(context);
     return refuseExtended(context, outcome.denial);
   }
-  if (context.ended) return undefined;
   return forwardExecute(context, portal, frame, facts, outcome.decision, outcome.approvals);
 }
 
 function forwardExecute(context: RelayContext, portal: Portal, frame: Buffer, facts: StatementFacts, decision: Decision, approvals: readonly ApprovalRecord[]): void | Promise<void> {
-  releaseKeptBind(context);
+  releaseKept(context);
   const execution = startExecution(facts, portal.statement.text, context.clock.monotonicMs());
   context.batch.addIntent(execution, intentOf(context, facts, originOf(context, portal), decision, approvals));
   portal.execution = execution;
@@ -192,7 +169,7 @@ function forwardExecute(context: RelayContext, portal: Portal, frame: Buffer, fa
 
 /** Sync ends the pipeline; after a refusal of ours that the server does not know, it is answered here. */
 export function handleSync(context: RelayContext, buffer: Buffer, start: number, end: number): void {
-  releaseKeptBind(context);
+  releaseKept(context);
   const discarding = context.discarding;
   context.discarding = 'no';
   context.sentSinceSync = false;
@@ -208,7 +185,7 @@ export function handleSync(context: RelayContext, buffer: Buffer, start: number,
 /** Flush passes. */
 export function handleFlush(context: RelayContext, buffer: Buffer, start: number, end: number): void {
   if (context.discarding !== 'no') return;
-  releaseKeptBind(context);
+  releaseKept(context);
   context.batch.bytes.keep(buffer, start, end);
 }
 
@@ -221,8 +198,21 @@ function refuseText(context: RelayContext, message: ParseMessage, text: string, 
 
 function refuseRecorded(context: RelayContext, facts: StatementFacts, origin: Origin, verdict: Extract<Verdict, { outcome: 'refuse' }>): Promise<void> {
   context.totals.denied++;
-  context.keptBind = null;
+  dropKept(context);
   return recordAttempt(context, 'statement.denied', facts, origin, { decision: verdict.decision, denial: verdict.denial, request: null }).then(() => refuseExtended(context, verdict.denial));
+}
+
+/** What was kept stands before the refused message: the server gets it first. */
+function refuseInOrder(context: RelayContext, denial: Denial): void {
+  releaseKept(context);
+  refuseExtended(context, denial);
+}
+
+/** The statement is refused: its Parse and Bind never go, and their names count no more. */
+function dropKept(context: RelayContext): void {
+  if (context.kept.length === 0) return;
+  context.kept.length = 0;
+  undoSent(context);
 }
 
 function originOfText(text: string): Origin {

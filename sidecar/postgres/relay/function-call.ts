@@ -4,6 +4,7 @@ import { bodyCursor, readUInt32 } from '../wire/cursor.ts';
 import type { RelayContext } from './context.ts';
 import { startExecution } from './execution.ts';
 import { intentOf, type Origin, recordAttempt } from './intents.ts';
+import { releaseKept } from './kept-messages.ts';
 import { judge } from './judge.ts';
 import { refuseQuery } from './refuse.ts';
 
@@ -12,6 +13,7 @@ import { refuseQuery } from './refuse.ts';
  */
 export function handleFunctionCall(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
   if (context.discarding !== 'no') return undefined;
+  releaseKept(context);
   const oid = readUInt32(bodyCursor(buffer, start, end));
   const facts = functionFacts(oid, context.inspector.masked);
   const origin: Origin = { protocol: 'function', statementName: '', portalName: '', text: facts.redactedText, parameters: [], continues: null };

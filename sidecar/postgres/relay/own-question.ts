@@ -4,14 +4,14 @@ import type { RelayContext } from './context.ts';
 import type { OwnQuestion } from './reply-queue.ts';
 
 /**
- * Asks the server for the session's search path when it is not known for sure, between the client's statements.
+ * Asks the server for the session's search path when it is not known for sure, between the client's statements or behind those of an open pipeline.
  *
- * Impossible inside an open pipeline or a failed transaction: then unqualified names are refused until it can be asked.
+ * Impossible inside a failed transaction: then unqualified names are refused until it can be asked.
  * The question uses a named statement and portal: the client's unnamed ones stay.
  */
 export function freshSearchPath(context: RelayContext): void | Promise<void> {
   if (!context.inspector.searchPathUnknown()) return undefined;
-  if (context.sentSinceSync || context.status === 'E' || context.copyIn) {
+  if (context.status === 'E' || context.copyIn) {
     context.inspector.setSearchPath(null);
     return undefined;
   }
@@ -27,13 +27,14 @@ async function askServer(context: RelayContext, text: string): Promise<readonly 
   const question: OwnQuestion = { rows: [], failed: false, done: resolve };
   const statement = { name, text, exactText: Buffer.from(text), parameterTypes: [], facts: null, inspectionKey: '', bySql: false, fields: null, plans: new Map() };
   const { bytes } = context.batch;
-  for (const frame of [write.parse(name, text), write.bind(name, name), write.execute(name), write.close('P', name), write.close('S', name), write.sync()]) bytes.add(frame);
+  for (const frame of [write.parse(name, text), write.bind(name, name), write.execute(name), write.close('P', name), write.close('S', name), context.sentSinceSync ? write.flush() : write.sync()]) bytes.add(frame);
   context.queue.push({ kind: 'parse', statement, own: question });
   context.queue.push({ kind: 'bind', portal: null, own: question });
   context.queue.push({ kind: 'execute', portal: null, execution: null, effect: null, own: question });
   context.queue.push({ kind: 'close', what: 'portal', name, own: question });
   context.queue.push({ kind: 'close', what: 'statement', name, own: question });
-  context.queue.push({ kind: 'sync', own: question });
+  // A Sync of ours would end the client's pipeline, and commit it.
+  if (!context.sentSinceSync) context.queue.push({ kind: 'sync', own: question });
   await context.commit();
   await promise;
   return question.failed ? null : question.rows;

@@ -8,6 +8,12 @@ import type { PreparedStatement } from './statements.ts';
  * a view replaced by another session must not let an old judgement pass (postgres.md 10.2).
  */
 export function refreshStatement(context: RelayContext, statement: PreparedStatement): void | Promise<void> {
+  const wait = context.inspector.refresh();
+  if (wait) return wait.then(() => readAgain(context, statement));
+  return readAgain(context, statement);
+}
+
+function readAgain(context: RelayContext, statement: PreparedStatement): void | Promise<void> {
   const key = context.inspector.key();
   if (statement.inspectionKey === key) return undefined;
   const inspected = context.inspector.inspect(statement.text);

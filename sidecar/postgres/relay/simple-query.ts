@@ -9,6 +9,7 @@ import { sendEffect, undoSent } from './effects.ts';
 import { type Execution, startExecution } from './execution.ts';
 import { type HeldStatement, holdStatement } from './hold-statement.ts';
 import { intentOf, type Origin, recordAttempt } from './intents.ts';
+import { releaseKept } from './kept-messages.ts';
 import { judge, resolveIndirection, spendEquality } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
 import { endsSession, refuseQuery } from './refuse.ts';
@@ -27,6 +28,7 @@ interface Judged {
  */
 export function handleQuery(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
   if (context.discarding !== 'no') return undefined;
+  releaseKept(context);
   const read = readQueryText(buffer.subarray(bodyCursor(buffer, start, end).position, end));
   if (read.outcome === 'refused') return refuseUnread(context, { text: '', redactedText: '', denial: read.denial });
   const frame = { buffer, start, end };
