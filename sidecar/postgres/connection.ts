@@ -10,7 +10,7 @@ import type { Session, SessionEnd } from '../core/session/session.ts';
 import { countDenial, type Tally } from '../core/session/tally.ts';
 import type { CancelKeys } from './cancel-keys.ts';
 import { cancelUpstream } from './cancel-upstream.ts';
-import { explainCutToken, PostgresClientPort } from './client-port.ts';
+import { explainCutToken, ownParameters, PostgresClientPort } from './client-port.ts';
 import type { SessionInspector } from './inspector.ts';
 import type { Admission } from './listener.ts';
 import { holdWords } from './relay/hold-statement.ts';
@@ -135,7 +135,7 @@ async function runRelay(login: Login, session: Session, recorder: SessionRecorde
   let cancel = (): void => undefined;
   const key = deps.cancelKeys.issue(startup.protocolMinor === 2 ? 32 : 4, () => cancel());
   try {
-    port.ready(upstream.parameters, key);
+    port.ready(shownParameters(upstream.parameters, inspector), key);
     admission.admitted();
     deps.count('opened');
     deps.log.info('session opened', { sessionId: session.id, target: login.targetName, protocol: 'postgres' });
@@ -146,6 +146,14 @@ async function runRelay(login: Login, session: Session, recorder: SessionRecorde
   } finally {
     key.remove();
   }
+}
+
+/** The target's role or database may have been given a value as a setting: what it reports at login is checked as later reports are. */
+function shownParameters(parameters: ReadonlyMap<string, string>, inspector: SessionInspector): ReadonlyMap<string, string> {
+  return new Map([...parameters].flatMap(([name, value]) => {
+    const shown = ownParameters.has(name) ? value : inspector.parameterStatus(name, value);
+    return shown === null ? [] : [[name, shown] as const];
+  }));
 }
 
 /** The record's last line; when even that cannot be written, the recovery of the next start writes it. */
