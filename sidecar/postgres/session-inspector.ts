@@ -6,7 +6,7 @@ import { compileDetectors, type DetectorSet } from '../core/masking/detectors.ts
 import { hmacToken } from '../core/masking/mask-key.ts';
 import type { FieldDescription, MaskKey } from '../core/masking/masker.ts';
 import { compileColumnMask } from '../core/masking/styles.ts';
-import { type Denial, errorTable } from '../core/errors.ts';
+import type { Denial } from '../core/errors.ts';
 import type { SqlParser } from '../core/ports.ts';
 import type { Session } from '../core/session/session.ts';
 import type { CatalogSnapshot, NameScope } from '../core/sql/catalog-snapshot.ts';
@@ -21,6 +21,7 @@ import { createCopyMask } from './mask-copy.ts';
 import { compileRowMask } from './mask-rows.ts';
 import { checkColumnName, checkParameterStatus, rebuildNotice } from './rebuild-notice.ts';
 import { plainRowPlan, type RowPlan } from './relay/row-plan.ts';
+import { showDenial } from './show-denial.ts';
 import { showParameter } from './show-parameter.ts';
 import type { BoundParameter } from './wire/bind.ts';
 
@@ -198,11 +199,8 @@ class Inspector implements SessionInspector {
   }
 
   shownDenial(denial: Denial): Denial {
-    const { detectors } = this.#refreshed();
-    if (!detectors) return denial;
-    const message = detectors.hits(denial.message) ? errorTable[denial.code].text : denial.message;
-    const detail = denial.detail !== null && detectors.hits(denial.detail) ? null : denial.detail;
-    return { code: denial.code, message, detail, hint: detectors.hits(denial.hint) ? errorTable[denial.code].remedy : denial.hint };
+    const { rules, detectors } = this.#refreshed();
+    return rules.length === 0 ? denial : showDenial(denial, detectors);
   }
 
   rebuild(fields: ReadonlyMap<string, string>, userText: string | null): ReadonlyMap<string, string> {
