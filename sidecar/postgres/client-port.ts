@@ -102,6 +102,9 @@ export class PostgresClientPort {
   }
 }
 
+/** Parameters that would tell the injected account: the client gets its own values, told at login. */
+export const ownParameters: ReadonlySet<string> = new Set(['is_superuser', 'session_authorization', 'application_name']);
+
 /**
  * What the client is told of the target's parameters: the real values, except those that name the injected account.
  *

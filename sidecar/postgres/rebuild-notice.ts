@@ -1,4 +1,5 @@
 import type { DetectorSet } from '../core/masking/detectors.ts';
+import { isName } from '../core/sql/redact-text.ts';
 import { sqlstateConditions } from './sqlstate-conditions.ts';
 
 /** What a rebuilt message may rest on. */
@@ -58,13 +59,13 @@ function shownMessage(fields: ReadonlyMap<string, string>, sqlstate: string, sco
   return sqlstateConditions.get(sqlstate) ?? 'error';
 }
 
-/** Every quoted piece and every number of the message stands in the user's text. */
+/** Every quoted piece and every number of the message stands in the user's text, and none of them can be a value in the place of a name. */
 function repeats(message: string, userText: string | null): boolean {
   if (userText === null || message.length > 2000) return false;
   const known = userText.toLowerCase();
   const pieces = message.toLowerCase().split('"');
   if (pieces.length % 2 === 0) return false;
-  return pieces.every((piece, at) => (at % 2 === 1 ? piece.length > 0 && known.includes(piece) : (piece.match(/\d+/g) ?? []).every((number) => known.includes(number))));
+  return pieces.every((piece, at) => (at % 2 === 1 ? piece.length > 0 && isName(piece) && known.includes(piece) : (piece.match(/\d+/g) ?? []).every((number) => number.length < 5 && known.includes(number))));
 }
 
 /**

@@ -123,7 +123,7 @@ function readStatement(statement: unknown, source: Source, scope: NameScope, opt
     pairs: [...findings.pairs.values()],
     objects: [...findings.objects].map((name) => shownObject(name, options)),
     calls: [...findings.calls],
-    redactedText: redact(source, kind, findings, effect, options),
+    redactedText: redact(source, kind, findings, effect, masked.judgement.outcome === 'refused', options),
     fingerprint: source.fingerprint,
     range: source.range,
     effect,
@@ -207,10 +207,10 @@ function searchPathConflict(findings: Findings): Denial | null {
   return paths.length > 1 ? deny('SETTING_REFUSED', { message: 'search_path may be set only once in a statement' }) : null;
 }
 
-function redact(source: Source, kind: StatementClass, findings: Findings, effect: StatementEffect | null, options: InspectOptions): string {
+function redact(source: Source, kind: StatementClass, findings: Findings, effect: StatementEffect | null, isRefused: boolean, options: InspectOptions): string {
   const { masking } = options;
   const keepLiterals = masking === null
-    || (effect?.kind !== 'execute' && findings.calls.size === 0 && !opaqueKinds.includes(kind) && ![...findings.objects].some((object) => touches(object, masking)));
+    || (!isRefused && effect?.kind !== 'execute' && findings.calls.size === 0 && !opaqueKinds.includes(kind) && ![...findings.objects].some((object) => touches(object, masking)));
   return redactStatement({
     text: source.text, constants: findings.constants.filter((location) => location >= 0).map((location) => source.locate(location)),
     keepLiterals, hasSecrets: kind === 'Role' || kind === 'System', detect: options.detect,

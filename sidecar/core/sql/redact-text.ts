@@ -32,8 +32,8 @@ export function redactStatement(input: RedactInput): string {
     switch (token.kind) {
       case 'string': return keepLiterals && !afterPassword && !passwordWord.test(piece) && !isSuspect(piece, detect);
       case 'number': return keepLiterals && !isSuspect(piece, detect);
-      case 'comment': return !passwordWord.test(piece) && !isSuspect(piece, detect);
-      case 'quoted': return !isSuspect(piece, detect);
+      case 'comment': return (keepLiterals || !/[\d@]/.test(piece)) && !passwordWord.test(piece) && !isSuspect(piece, detect);
+      case 'quoted': return (keepLiterals || isName(piece.slice(piece.indexOf('"') + 1, -1))) && !isSuspect(piece, detect);
       case 'open': return false;
       default: return true;
     }
@@ -54,6 +54,11 @@ export function redactUnreadable(text: string, detect: ((text: string) => boolea
   const cut = Math.min(doubtful?.start ?? text.length, open?.start ?? text.length);
   const shown = replaceTokens(text.slice(0, cut), tokens.filter((token) => token.end <= cut), hidesLiterals) + (cut < text.length ? hiddenText : '');
   return detect?.(shown) ? hiddenText : shown;
+}
+
+/** True for a text that can only be a name: letters first and no sign but `_` and `$`, or no digit at all. `1980-02-03` in quotes is a value in the place of a name. */
+export function isName(text: string): boolean {
+  return !/[\d@]/.test(text) || /^[\p{L}_][\p{L}\p{N}_$]*$/u.test(text);
 }
 
 /** Also `passwd`, `user_password`, and `PASSWORD` in any case. */

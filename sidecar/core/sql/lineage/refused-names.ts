@@ -8,7 +8,7 @@ const refusedRelations: readonly RegExp[] = [
   /^pg_stat_(activity|statements|statements_info|replication|wal_receiver|subscription|ssl|gssapi)$/,
   /^pg_stat_monitor/,
   /^pg_largeobject$/,
-  /^pg_(prepared_statements|cursors|locks)$/,
+  /^pg_(prepared_statements|cursors|locks|backend_memory_contexts)$/, // a memory context of a plan bears the statement's text
   /^pg_(file_settings|hba_file_rules|ident_file_mappings)$/,
   /^pg_toast_/,
 ];
@@ -20,6 +20,7 @@ const refusedFunctions: readonly RegExp[] = [
   /^pg_(read|ls|stat)_(binary_)?(file|dir|logdir|waldir|tmpdir|archive_statusdir|log.*|repl.*|summ.*)/, /^pg_stat_file$/, /^pg_file_/, /^pg_logdir_ls$/,
   /^pg_logical_/, /^pg_(create|copy|drop|sync)_.*replication_slot/, /^pg_replication_/, /^pg_show_replication_origin_status$/,
   /^pg_stat_get_(activity|backend_|wal_senders|wal_receiver|subscription)/,
+  /^pg_(get|log)_(backend|process)_memory_contexts$/,
   /^pg_(lock_status|cursor|prepared_statement|show_all_file_settings|hba_file_rules|ident_file_mappings)$/,
   /^pg_notify$/,
   /^binary_upgrade_/,
