@@ -17,10 +17,14 @@ export interface SessionInspector {
   searchPathUnknown(): boolean;
   /** The answer; null when it could not be asked. */
   setSearchPath(schemas: readonly string[] | null): void;
+  /** Brings the catalog up to date, so that `key` tells whether it changed. A promise when it must be read. Throws CATALOG_UNAVAILABLE. */
+  refresh(): void | Promise<void>;
+  /** A statement is sent: what it may change of names is not known any more, already for what is sent behind it. */
+  sent(facts: StatementFacts): void;
   /** A statement ran: what it changes of names and catalog. */
   ran(facts: StatementFacts, completed: boolean): void;
-  /** ReadyForQuery says that no transaction is open; `failed`: it was rolled back, so settings made in it are gone. Cheap when nothing changed. */
-  transactionOver(failed: boolean): void;
+  /** ReadyForQuery says that no transaction is open: what it had changed may be taken back. Cheap when nothing changed. */
+  transactionOver(): void;
   /** Fixes how rows of a description leave, cross-checked with the judgement. */
   planRow(fields: readonly FieldDescription[], judgement: MaskJudgement): { readonly outcome: 'planned'; readonly plan: RowPlan } | { readonly outcome: 'refused'; readonly denial: Denial };
   /** Parameters as records and approvers see them. */

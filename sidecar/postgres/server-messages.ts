@@ -320,10 +320,9 @@ function readyForQuery(context: RelayContext, frame: FrameReader): void {
   if (frame.end - frame.start !== 6 || (status !== 'I' && status !== 'T' && status !== 'E')) throw violation('transaction status');
   const reply = head(context, 'sync', 'query', 'poison');
   context.queue.shift();
-  const before = context.status;
   context.status = status;
   if (status === 'I') context.portals.clear((portal) => !portal.hold);
-  if (status === 'I') context.inspector.transactionOver(before === 'E');
+  if (status === 'I') context.inspector.transactionOver();
   if (reply.kind === 'query') {
     context.statements.confirm('', null);
     context.portals.confirm('', null);

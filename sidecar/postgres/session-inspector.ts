@@ -14,6 +14,7 @@ import type { InspectionCache, InspectionKey } from '../core/sql/inspection-cach
 import { inspectQuery } from '../core/sql/inspect-query.ts';
 import { hiddenText } from '../core/sql/redact-text.ts';
 import { judgeMasking } from '../core/sql/lineage.ts';
+import { mayChangeSearchPath } from '../core/sql/path-change.ts';
 import { closeMaskRules, type MaskClosure } from '../core/sql/mask-closure.ts';
 import type { InspectedQuery, MaskJudgement, OutputMask, StatementFacts } from '../core/sql/statement-facts.ts';
 import type { CopyMaskPlan, SessionInspector } from './inspector.ts';
@@ -111,6 +112,12 @@ class Inspector implements SessionInspector {
     return this.#inspectWith(snapshot, text);
   }
 
+  refresh(): void | Promise<void> {
+    const snapshot = this.#deps.catalog.current();
+    if (snapshot instanceof Promise) return snapshot.then((fresh) => this.#adopt(fresh));
+    return this.#adopt(snapshot);
+  }
+
   searchPathUnknown(): boolean {
     return !this.#pathKnown;
   }
@@ -121,30 +128,25 @@ class Inspector implements SessionInspector {
     this.#rekey();
   }
 
+  sent(facts: StatementFacts): void {
+    const { effect } = facts;
+    if (mayChangeSearchPath(facts, this.#basis.snapshot) || effect?.kind === 'ddl' || effect?.kind === 'create-temp') this.#forgetPath();
+    if (effect?.kind === 'transaction' && effect.what !== 'begin' && effect.what !== 'savepoint' && this.#pathChangedInTransaction) this.#pathKnown = false;
+  }
+
   ran(facts: StatementFacts, completed: boolean): void {
     const { effect } = facts;
-    if (facts.calls.length > 0 || facts.kind === 'Do' || facts.kind === 'Call') this.#forgetPath();
+    this.sent(facts);
     switch (effect?.kind) {
-      case 'set':
-      case 'reset':
-        if (effect.name === null || effect.name === 'search_path' || effect.name === 'role' || effect.name === 'session_authorization') this.#forgetPath();
-        break;
       case 'discard':
-        this.#forgetPath();
         if (effect.what === 'ALL' || effect.what === 'TEMP') this.#temporary.clear();
         break;
       case 'create-temp':
         this.#temporary.add(effect.name);
-        this.#forgetPath();
         break;
       case 'ddl':
         for (const pair of facts.pairs) if (completed && pair.class === 'Create' && pair.object && pair.object !== '*') this.#createdInTransaction.add(pair.object.name);
-        this.#forgetPath();
         this.#definedInTransaction = true;
-        break;
-      case 'transaction':
-        // The end of a transaction is told by ReadyForQuery; a rollback to a savepoint (or AND CHAIN) leaves it open and takes settings back.
-        if ((effect.what === 'rollback' || effect.what === 'rollback-to') && this.#pathChangedInTransaction) this.#pathKnown = false;
         break;
       default:
         break;
@@ -152,9 +154,9 @@ class Inspector implements SessionInspector {
     this.#rekey();
   }
 
-  transactionOver(failed: boolean): void {
+  transactionOver(): void {
     if (!this.#definedInTransaction && this.#createdInTransaction.size === 0 && !this.#pathChangedInTransaction) return;
-    this.#transactionEnded(failed);
+    this.#transactionEnded();
     this.#rekey();
   }
 
@@ -241,7 +243,7 @@ class Inspector implements SessionInspector {
   }
 
   #inspectWith(snapshot: CatalogSnapshot, text: string): InspectedQuery | Promise<InspectedQuery> {
-    if (snapshot !== this.#basis.snapshot) this.#basis = this.#makeBasis(snapshot);
+    this.#adopt(snapshot);
     const known = this.#deps.cache.get(this.#cacheKey(text));
     if (known) return known;
     const parsed = this.#deps.parser.parse(text);
@@ -249,10 +251,14 @@ class Inspector implements SessionInspector {
     return this.#inspectParsed(text, parsed);
   }
 
+  #adopt(snapshot: CatalogSnapshot): void {
+    if (snapshot !== this.#basis.snapshot) this.#makeBasis(snapshot);
+  }
+
   #inspectParsed(text: string, parsed: Awaited<ReturnType<SqlParser['parse']>>): InspectedQuery {
     const basis = this.#refreshed();
     const { parser, cache } = this.#deps;
-    const scope: NameScope = { catalog: basis.snapshot, searchPath: this.#searchPath, temporaryRelations: this.#temporary, createdInTransaction: this.#createdInTransaction, database: this.#deps.session.permit.database };
+    const scope: NameScope = { catalog: basis.snapshot, searchPath: this.#searchPath, temporaryRelations: this.#temporary, createdInTransaction: this.#createdInTransaction, database: this.#deps.session.permit.database, pathEndsWithTransaction: this.#pathChangedInTransaction };
     const inspected = inspectQuery(text, parsed, scope, {
       parser,
       detect: (literal) => this.#recordDetectors.hits(literal) || basis.detectors?.hits(literal) === true,
@@ -269,7 +275,7 @@ class Inspector implements SessionInspector {
     const { snapshot, rulesKey } = this.#refreshed();
     return {
       text, catalogEpoch: snapshot.epoch, database: this.#deps.session.permit.database, searchPath: this.#searchPath, temporaryRelations: this.#temporary, createdInTransaction: this.#createdInTransaction,
-      maskingDigest: `${this.#deps.session.permit.target.uid} ${rulesKey}`,
+      pathEndsWithTransaction: this.#pathChangedInTransaction, maskingDigest: `${this.#deps.session.permit.target.uid} ${rulesKey}`,
     };
   }
 
@@ -293,7 +299,7 @@ class Inspector implements SessionInspector {
 
   #rekey(): void {
     const { snapshot, rulesKey } = this.#basis;
-    this.#key = `${snapshot.epoch}|${this.#searchPath?.join(',') ?? '?'}|${[...this.#temporary].join(',')}|${[...this.#createdInTransaction].join(',')}|${rulesKey}`;
+    this.#key = `${snapshot.epoch}|${JSON.stringify(this.#searchPath)}|${[...this.#temporary].join(',')}|${[...this.#createdInTransaction].join(',')}|${rulesKey}`;
   }
 
   #forgetPath(): void {
@@ -301,8 +307,9 @@ class Inspector implements SessionInspector {
     this.#pathChangedInTransaction = true;
   }
 
-  #transactionEnded(rolledBack: boolean): void {
-    if (rolledBack && this.#pathChangedInTransaction) this.#pathKnown = false;
+  #transactionEnded(): void {
+    // A rollback takes settings back, and so does a commit with those of SET LOCAL.
+    if (this.#pathChangedInTransaction) this.#pathKnown = false;
     this.#pathChangedInTransaction = false;
     this.#createdInTransaction = new Set();
     // Only now: the side connection cannot see what is not committed, and would wait for the locks of this very session.

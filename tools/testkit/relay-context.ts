@@ -230,7 +230,7 @@ export class FakeInspector implements SessionInspector {
   readonly answers = new Map<string, InspectedQuery>();
   readonly inspected: string[] = [];
   readonly effects: { readonly kind: StatementFacts['kind']; readonly completed: boolean }[] = [];
-  readonly transactionsOver: boolean[] = [];
+  transactionsOver = 0;
   plan: SessionInspector['planRow'] = (fields) => ({ outcome: 'planned', plan: plainRowPlan(fields) });
   copyPlan: CopyMaskPlan = { outcome: 'plain' };
   names: readonly string[] | null = null;
@@ -269,8 +269,8 @@ export class FakeInspector implements SessionInspector {
     this.effects.push({ kind: facts.kind, completed });
   }
 
-  transactionOver(failed: boolean): void {
-    this.transactionsOver.push(failed);
+  transactionOver(): void {
+    this.transactionsOver++;
   }
 
   planRow(...asked: Parameters<SessionInspector['planRow']>): ReturnType<SessionInspector['planRow']> {
