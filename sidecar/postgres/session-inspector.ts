@@ -15,14 +15,16 @@ import { inspectQuery } from '../core/sql/inspect-query.ts';
 import { hiddenText } from '../core/sql/redact-text.ts';
 import { judgeMasking } from '../core/sql/lineage.ts';
 import { mayChangeSearchPath } from '../core/sql/path-change.ts';
-import { closeMaskRules, type MaskClosure } from '../core/sql/mask-closure.ts';
+import type { MaskClosure } from '../core/sql/mask-closure.ts';
 import type { InspectedQuery, MaskJudgement, OutputMask, StatementFacts } from '../core/sql/statement-facts.ts';
+import { copiedField, copyFields, lazyCopyMask } from './copy-plan.ts';
 import type { CopyMaskPlan, SessionInspector } from './inspector.ts';
 import { createCopyMask } from './mask-copy.ts';
 import { compileRowMask } from './mask-rows.ts';
 import { checkColumnName, checkParameterStatus, rebuildNotice } from './rebuild-notice.ts';
 import { plainRowPlan, type RowPlan } from './relay/row-plan.ts';
 import { showDenial } from './show-denial.ts';
+import { maskParse, sharedClosure } from './shared-closure.ts';
 import { showParameter } from './show-parameter.ts';
 import type { BoundParameter } from './wire/bind.ts';
 
@@ -347,59 +349,6 @@ function planKey(fields: readonly FieldDescription[], judgement: MaskJudgement):
   return `${outputs}|${fields.map((field) => `${field.tableOid}.${field.attnum}.${field.typeOid}.${field.typeModifier}.${field.format}${field.name}`).join('\u0000')}`;
 }
 
-const closures = new WeakMap<CatalogSnapshot, Map<string, MaskClosure>>();
-
-/** Sessions of one snapshot with equal rules share a closure: making one of a large catalog takes most of a second. */
-function sharedClosure(snapshot: CatalogSnapshot, rules: readonly MaskingRule[], parser: SqlParser): MaskClosure {
-  const known = closures.get(snapshot) ?? new Map<string, MaskClosure>();
-  closures.set(snapshot, known);
-  const key = JSON.stringify(rules);
-  const closure = known.get(key) ?? closeMaskRules(snapshot, rules, maskParse(parser));
-  known.set(key, closure);
-  return closure;
-}
-
-function maskParse(parser: SqlParser): { readonly parseSql: (text: string) => unknown; readonly parsePlPgSql: (text: string) => unknown } {
-  return {
-    // Bodies and view definitions over the inline limit are answered by a promise: too long to be followed here, so they count as unreadable.
-    parseSql: (text) => {
-      const parsed = parser.parse(text);
-      return parsed instanceof Promise || parsed.outcome !== 'parsed' ? null : parsed.tree;
-    },
-    parsePlPgSql: (text) => parser.parsePlPgSql(text),
-  };
-}
-
 function touches(basis: Basis, schema: string, name: string): boolean {
   return (basis.snapshot.relationsByName.get(name) ?? []).some((oid) => basis.snapshot.relations.get(oid)?.schema === schema && basis.closure.isTouched(oid));
-}
-
-function copyFields(relation: { readonly schema: string; readonly name: string }, listed: readonly string[] | null, snapshot: CatalogSnapshot, format: 0 | 1): readonly FieldDescription[] | null {
-  const oid = (snapshot.relationsByName.get(relation.name) ?? []).find((candidate) => snapshot.relations.get(candidate)?.schema === relation.schema);
-  const known = oid === undefined ? undefined : snapshot.relations.get(oid);
-  if (!known || oid === undefined) return null;
-  const columns = listed ? listed.map((name) => known.columns.find((column) => column.name === name)) : known.columns;
-  const fields: FieldDescription[] = [];
-  for (const column of columns) {
-    if (!column) return null;
-    fields.push({ name: column.name, tableOid: oid, attnum: column.attnum, typeOid: column.typeOid, typeModifier: column.typeModifier, format });
-  }
-  return fields;
-}
-
-/** A column of COPY (query). Of an unknown type it is masked as NULL. */
-function copiedField(type: OutputMask['type'], format: 0 | 1): FieldDescription {
-  return { name: '', tableOid: 0, attnum: 0, typeOid: type?.oid ?? 0, typeModifier: type?.modifier ?? -1, format };
-}
-
-/** The number of columns of COPY (query) is known only when its rows start: CopyOutResponse tells it. */
-function lazyCopyMask(format: 0 | 1, columns: number | null, make: (columns: number) => ReturnType<typeof createCopyMask>): CopyMaskPlan {
-  let mask: ReturnType<typeof createCopyMask> | null = null;
-  return {
-    outcome: 'masked', format, columns,
-    start: (found) => { mask = make(found); },
-    push: (body) => mask?.push(body) ?? [],
-    end: () => mask?.end() ?? [],
-    cells: () => mask?.cells.reduce((sum, count) => sum + count, 0) ?? 0,
-  };
 }
