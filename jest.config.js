@@ -12,6 +12,6 @@ export default {
   reporters: ['default', '<rootDir>/tools/totals-reporter.ts'],
   projects: [
     { ...shared, displayName: 'unit', testMatch: ['<rootDir>/**/*.test.ts'], testPathIgnorePatterns: [...never, '\\.e2e\\.test\\.ts$'], setupFiles: ['<rootDir>/tools/testkit/no-sockets.ts'] },
-    { ...shared, displayName: 'e2e', testMatch: ['<rootDir>/**/*.e2e.test.ts'], testPathIgnorePatterns: never, setupFiles: ['<rootDir>/tools/testkit/allow-sockets.ts'], testTimeout: 60_000 },
+    { ...shared, displayName: 'e2e', testMatch: ['<rootDir>/**/*.e2e.test.ts'], testPathIgnorePatterns: never, setupFiles: ['<rootDir>/tools/testkit/allow-sockets.ts'], setupFilesAfterEnv: ['<rootDir>/tools/testkit/e2e-timeout.ts'] },
   ],
 };
