@@ -9,10 +9,11 @@ import * as write from './wire/frame-writer.ts';
 import { renameColumns, readRowDescription } from './wire/row-description.ts';
 import type { RelayContext } from './relay/context.ts';
 import { copyDone, handleCopyBoth, handleCopyData, startCopyIn, startCopyOut } from './relay/copy.ts';
+import { endCopyWait } from './relay/copy-in.ts';
 import { currentExecution, violation } from './relay/current-execution.ts';
 import { applyEffect, undoSent } from './relay/effects.ts';
 import { type Execution, recordResult } from './relay/execution.ts';
-import type { Reply } from './relay/reply-queue.ts';
+import { executionsOf, type OwnQuestion, type Reply } from './relay/reply-queue.ts';
 import { errorFrame } from './relay/refuse.ts';
 import { describedRows, handleRow } from './relay/rows.ts';
 
@@ -73,7 +74,12 @@ function bindComplete(context: RelayContext, frame: FrameReader): void {
 function closeComplete(context: RelayContext, frame: FrameReader): void {
   const reply = head(context, 'close');
   context.queue.shift();
-  if (reply.kind !== 'close' || reply.own) return;
+  if (reply.kind !== 'close') return;
+  if (reply.own) {
+    // A question of ours inside the client's pipeline ends without a Sync.
+    if (context.queue.head?.own !== reply.own) reply.own.done();
+    return;
+  }
   (reply.what === 'statement' ? context.statements : context.portals).confirm(reply.name, null);
   pass(context, frame);
 }
@@ -168,7 +174,7 @@ function failTransaction(context: RelayContext): void {
   if (context.queue.length > 0) return context.end({ reason: 'Failed', denial: deny('ROW_LIMIT_REACHED', { message: 'a limit was reached inside a pipeline' }) });
   context.batch.bytes.add(write.execute(`sallyport_refused_${randomBytes(12).toString('hex')}`));
   context.batch.bytes.add(write.sync());
-  context.queue.push({ kind: 'execute', portal: null, execution: null, effect: null, own: { rows: [], failed: false, done: () => undefined } });
+  context.queue.push({ kind: 'poison', denial: null, own: null });
   context.queue.push({ kind: 'sync', own: null });
 }
 
@@ -182,8 +188,7 @@ function advance(context: RelayContext): void {
   if (reply?.kind === 'query') reply.current++;
   else context.queue.shift();
   context.copyIn = null;
-  context.copyStarted?.();
-  context.copyStarted = null;
+  endCopyWait(context);
 }
 
 function errorResponse(context: RelayContext, frame: FrameReader): void {
@@ -193,8 +198,7 @@ function errorResponse(context: RelayContext, frame: FrameReader): void {
   if (fields.get('V') === 'FATAL' || fields.get('V') === 'PANIC' || !reply) return serverEnds(context, fields);
   failHead(context, reply, fields);
   context.copyIn = null;
-  context.copyStarted?.();
-  context.copyStarted = null;
+  endCopyWait(context);
 }
 
 function failHead(context: RelayContext, reply: Reply, fields: ReadonlyMap<string, string>): void {
@@ -207,23 +211,44 @@ function failHead(context: RelayContext, reply: Reply, fields: ReadonlyMap<strin
     undoSent(context);
     return;
   }
-  if (reply.own) return failOwn(context, reply);
-  if (reply.kind === 'poison') {
-    if (sqlstate !== '34000') throw violation('a refused portal ran');
-    context.toClient.add(errorFrame(reply.denial));
-  } else {
-    tellError(context, reply.kind === 'execute' || reply.kind === 'function' ? reply.execution : null, fields, reply.kind === 'parse' ? reply.statement.text : null);
-    if ((reply.kind === 'execute' || reply.kind === 'function') && reply.execution) recordFailure(context, reply.execution, sqlstate);
-    if (reply.kind === 'parse' && reply.statement.name === '') context.statements.confirm('', null);
-    context.queue.shift();
+  if (reply.own && typeof reply.own === 'object') return failOwn(context, reply.own, fields);
+  switch (reply.kind) {
+    case 'function':
+      tellError(context, reply.execution, fields);
+      if (reply.execution) recordFailure(context, reply.execution, sqlstate);
+      reply.execution = null;
+      return;
+    case 'sync':
+      // The implicit transaction failed as it was committed: its Sync is answered all the same.
+      return tellError(context, null, fields);
+    case 'poison':
+      if (sqlstate !== '34000') throw violation('a refused portal ran');
+      if (reply.denial) context.toClient.add(errorFrame(reply.denial));
+      break;
+    case 'execute':
+      tellError(context, reply.execution, fields);
+      if (reply.execution) recordFailure(context, reply.execution, sqlstate);
+      break;
+    case 'parse':
+    case 'describe':
+      tellError(context, null, fields, reply.statement?.text ?? null);
+      if (reply.kind === 'parse' && reply.statement.name === '') context.statements.confirm('', null);
+      break;
+    case 'bind':
+    case 'close':
+      tellError(context, null, fields);
+      break;
+    default:
+      return reply satisfies never;
   }
+  context.queue.shift();
   skipToSync(context);
 }
 
 /** The server drops everything up to Sync: so do the queue and, if Sync has not come yet, the client side. */
 function skipToSync(context: RelayContext): void {
   for (const skipped of context.queue.skipToSync()) {
-    if (skipped.kind === 'execute' && skipped.execution) recordFailure(context, skipped.execution, null);
+    for (const execution of executionsOf(skipped)) recordFailure(context, execution, null);
     if (skipped.own && typeof skipped.own === 'object') finishOwn(skipped.own);
   }
   if (context.queue.length === 0) {
@@ -235,10 +260,14 @@ function skipToSync(context: RelayContext): void {
   undoSent(context);
 }
 
-function failOwn(context: RelayContext, reply: Reply): void {
-  if (reply.own && typeof reply.own === 'object') reply.own.failed = true;
-  else throw violation('our description was refused');
+function failOwn(context: RelayContext, own: OwnQuestion, fields: ReadonlyMap<string, string>): void {
+  own.failed = true;
   context.queue.skipToSync();
+  if (context.queue.head?.own === own) return;
+  // Asked inside the client's pipeline, which the server skips now: the client has to hear of it.
+  tellError(context, null, fields);
+  own.done();
+  skipToSync(context);
 }
 
 function finishOwn(own: { failed: boolean; done: () => void }): void {
@@ -312,13 +341,15 @@ function functionResult(context: RelayContext, frame: FrameReader): void {
   if (context.inspector.masked) throw violation('a function result in a masked session');
   pass(context, frame);
   recordResult(context, execution, { outcome: 'Completed', commandTag: 'FUNCTION', sqlstate: null });
-  context.queue.shift();
+  context.inspector.ran(execution.facts, true);
+  const reply = head(context, 'function');
+  if (reply.kind === 'function') reply.execution = null;
 }
 
 function readyForQuery(context: RelayContext, frame: FrameReader): void {
   const status = String.fromCharCode(frame.buffer[frame.start + 5] as number);
   if (frame.end - frame.start !== 6 || (status !== 'I' && status !== 'T' && status !== 'E')) throw violation('transaction status');
-  const reply = head(context, 'sync', 'query', 'poison');
+  const reply = head(context, 'sync', 'query', 'function');
   context.queue.shift();
   context.status = status;
   if (status === 'I') context.portals.clear((portal) => !portal.hold);

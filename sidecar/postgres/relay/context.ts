@@ -53,8 +53,8 @@ export interface RelayContext {
   discarding: Discarding;
   /** A COPY FROM STDIN is running: the client's `d`, `c`, `f` belong to it. */
   copyIn: Execution | null;
-  /** Resolves the wait for a COPY to start (or fail). */
-  copyStarted: (() => void) | null;
+  /** The COPY FROM STDIN whose start (or end without one) the client's next messages wait for. */
+  copyStarted: { readonly execution: Execution; readonly resolve: () => void } | null;
   /** Messages that wait for the Execute of a statement that needs an approval. */
   readonly kept: KeptMessage[];
   /** A statement waits for an approval. */

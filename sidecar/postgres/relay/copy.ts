@@ -6,6 +6,7 @@ import type { CopyMaskPlan } from '../inspector.ts';
 import type { RelayContext } from './context.ts';
 import type { Execution } from './execution.ts';
 import { overLimit, stop } from './rows.ts';
+import { endCopyWait } from './copy-in.ts';
 import { currentExecution, violation } from './current-execution.ts';
 
 const plans = new WeakMap<Execution, CopyMaskPlan>();
@@ -16,8 +17,7 @@ export function startCopyIn(context: RelayContext, frame: FrameReader): void {
   if (execution.facts.copy?.direction !== 'in') throw violation('COPY without a COPY statement');
   context.copyIn = execution;
   context.toClient.keep(frame.buffer, frame.start, frame.end);
-  context.copyStarted?.();
-  context.copyStarted = null;
+  endCopyWait(context);
 }
 
 /** CopyOutResponse: the plan is fixed here, checked against format and column count. */

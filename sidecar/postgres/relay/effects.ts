@@ -78,6 +78,8 @@ function resend(context: RelayContext, reply: Reply): void {
       break;
     case 'query':
       for (const execution of reply.executions.slice(reply.current)) sendEffect(context, execution.facts, execution.text);
+      context.statements.send('', null);
+      context.portals.send('', null);
       break;
     default:
       break;
@@ -90,5 +92,5 @@ function preparedBySql(context: RelayContext, effect: Extract<StatementEffect, {
 
 function declaredBySql(context: RelayContext, effect: Extract<StatementEffect, { kind: 'declare' }>, text: string): Portal {
   const statement: PreparedStatement = { name: '', text, exactText: Buffer.from(text), parameterTypes: [], facts: effect.query, inspectionKey: context.inspector.key(), bySql: true, fields: undefined, plans: new Map() };
-  return { name: effect.name, statement, parameters: [], resultFormats: [], hold: effect.hold, execution: null, fields: undefined };
+  return { name: effect.name, statement, bound: effect.query, parameters: [], resultFormats: [], hold: effect.hold, execution: null, fields: undefined };
 }

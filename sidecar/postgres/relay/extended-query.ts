@@ -8,6 +8,7 @@ import * as write from '../wire/frame-writer.ts';
 import { readExecute, readNamed } from '../wire/named.ts';
 import { type ParseMessage, readParse } from '../wire/parse.ts';
 import type { RelayContext } from './context.ts';
+import { waitForCopy } from './copy-in.ts';
 import { sendEffect, undoSent } from './effects.ts';
 import { startExecution } from './execution.ts';
 import { holdStatement } from './hold-statement.ts';
@@ -15,9 +16,8 @@ import { intentOf, type Origin, recordAttempt } from './intents.ts';
 import { keepMessage, releaseKept, sendMessage } from './kept-messages.ts';
 import { judge, resolveIndirection, spendEquality, type Verdict } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
-import { refreshNamed, refreshStatement } from './refresh.ts';
+import { portalFacts, refreshNamed, refreshStatement } from './refresh.ts';
 import { endsSession, refuseExtended } from './refuse.ts';
-import { waitForCopy } from './simple-query.ts';
 import type { Portal, PreparedStatement } from './statements.ts';
 
 /** Parse: the text is read and judged; a statement that will need an approval is prepared, not yet run. */
@@ -50,6 +50,8 @@ function judgeParse(context: RelayContext, message: ParseMessage, text: string, 
 }
 
 function forwardParse(context: RelayContext, message: ParseMessage, text: string, facts: StatementFacts | null, frame: Buffer): void | Promise<void> {
+  // While something was waited for, the server may have failed the pipeline: it skips to Sync, and so do we.
+  if (context.discarding !== 'no') return undefined;
   const verdict = facts ? judge(context, resolveIndirection(context, facts)) : null;
   if (facts && verdict?.outcome === 'refuse') return refuseRecorded(context, facts, { ...originOfText(text), statementName: message.name }, verdict);
   const statement: PreparedStatement = {
@@ -72,19 +74,25 @@ export function handleBind(context: RelayContext, buffer: Buffer, start: number,
   if (!statement) return refuseInOrder(context, unknownStatement(message.statement));
   if (context.portals.size >= context.limits.portals) return refuseInOrder(context, deny('TOO_MANY_STATEMENTS'));
   const frame = buffer.subarray(start, end);
-  const stale = refreshStatement(context, statement);
+  // The server plans the statement anew under the search path of now, so it is judged under that one too.
+  const path = freshSearchPath(context);
+  const stale = path ? path.then(() => refreshStatement(context, statement)) : refreshStatement(context, statement);
   if (stale) return stale.then(() => bindPortal(context, message, statement, frame));
   return bindPortal(context, message, statement, frame);
 }
 
-function bindPortal(context: RelayContext, message: BindMessage, statement: PreparedStatement, frame: Buffer): void {
+function bindPortal(context: RelayContext, message: BindMessage, statement: PreparedStatement, frame: Buffer): void | Promise<void> {
+  if (context.discarding !== 'no') return undefined;
   const { facts } = statement;
-  const portal: Portal = { name: message.portal, statement, parameters: ownedParameters(message), resultFormats: message.resultFormats, hold: false, execution: null, fields: undefined };
+  const portal: Portal = { name: message.portal, statement, bound: facts, parameters: ownedParameters(message), resultFormats: message.resultFormats, hold: false, execution: null, fields: undefined };
+  const verdict = facts ? judge(context, resolveIndirection(context, facts)) : null;
+  if (facts && verdict?.outcome === 'refuse') return refuseRecorded(context, facts, originOf(context, portal), verdict);
   context.portals.send(portal.name, portal);
   const reply = { kind: 'bind', portal, own: null } as const;
-  if (facts && judge(context, resolveIndirection(context, facts)).outcome === 'hold' && keepMessage(context, frame, reply)) return;
+  if (verdict?.outcome === 'hold' && keepMessage(context, frame, reply)) return undefined;
   releaseKept(context);
   sendMessage(context, frame, reply);
+  return undefined;
 }
 
 function ownedParameters(message: BindMessage): Portal['parameters'] {
@@ -120,7 +128,7 @@ export function handleExecute(context: RelayContext, buffer: Buffer, start: numb
   if (context.discarding !== 'no') return undefined;
   const message = readExecute(buffer, start, end);
   const portal = context.portals.get(message.portal);
-  if (!portal) return refuseExtended(context, deny('PORTAL_UNKNOWN', { message: `portal "${message.portal}" does not exist` }));
+  if (!portal) return refuseInOrder(context, deny('PORTAL_UNKNOWN', { message: `portal "${message.portal}" does not exist` }));
   const frame = buffer.subarray(start, end);
   const stale = refreshStatement(context, portal.statement);
   if (stale) return stale.then(() => judgeExecute(context, portal, frame));
@@ -128,9 +136,10 @@ export function handleExecute(context: RelayContext, buffer: Buffer, start: numb
 }
 
 function judgeExecute(context: RelayContext, portal: Portal, frame: Buffer): void | Promise<void> {
-  const { statement } = portal;
-  if (!statement.facts) return forwardExecute(context, portal, frame, emptyFacts, { effect: 'Allow', by: [] }, []);
-  const facts = resolveIndirection(context, statement.facts);
+  if (context.discarding !== 'no') return undefined;
+  const own = portalFacts(portal);
+  if (!own) return forwardExecute(context, portal, frame, emptyFacts, { effect: 'Allow', by: [] }, []);
+  const facts = resolveIndirection(context, own);
   // A suspended portal goes on: it was judged (and approved) when it started.
   const verdict = judge(context, facts);
   if (verdict.outcome === 'refuse') return refuseRecorded(context, facts, originOf(context, portal), verdict);
@@ -157,14 +166,21 @@ async function holdExecute(context: RelayContext, portal: Portal, frame: Buffer,
 
 function forwardExecute(context: RelayContext, portal: Portal, frame: Buffer, facts: StatementFacts, decision: Decision, approvals: readonly ApprovalRecord[]): void | Promise<void> {
   releaseKept(context);
+  describeUnknown(context, portal, facts);
   const execution = startExecution(facts, portal.statement.text, context.clock.monotonicMs());
   context.batch.addIntent(execution, intentOf(context, facts, originOf(context, portal), decision, approvals));
   portal.execution = execution;
   sendEffect(context, facts, portal.statement.text);
-  context.batch.bytes.add(frame);
-  context.queue.push({ kind: 'execute', portal, execution, effect: facts.effect, own: null });
-  context.sentSinceSync = true;
-  return waitForCopy(context, [{ facts }]);
+  context.inspector.sent(facts);
+  sendMessage(context, frame, { kind: 'execute', portal, execution, effect: facts.effect, own: null });
+  return waitForCopy(context, [execution]);
+}
+
+/** Masked rows need a description that neither the client nor we have asked for: of a statement made by SQL, or from before the session was masked. */
+function describeUnknown(context: RelayContext, portal: Portal, facts: StatementFacts): void {
+  if (!context.inspector.masked || !facts.returnsRows || portal.fields !== undefined || portal.statement.fields !== undefined) return;
+  const asked = context.queue.all().some((reply) => reply.kind === 'describe' && (reply.portal === portal || reply.statement === portal.statement));
+  if (!asked) sendMessage(context, write.describe('P', portal.name), { kind: 'describe', statement: null, portal, own: 'description' });
 }
 
 /** Sync ends the pipeline; after a refusal of ours that the server does not know, it is answered here. */

@@ -26,8 +26,8 @@ export function handleFunctionCall(context: RelayContext, buffer: Buffer, start:
   const execution = startExecution(facts, origin.text, context.clock.monotonicMs());
   context.batch.addIntent(execution, intentOf(context, facts, origin, verdict.decision, []));
   context.batch.bytes.keep(buffer, start, end);
+  context.inspector.sent(facts);
   context.queue.push({ kind: 'function', execution, own: null });
-  context.queue.push({ kind: 'sync', own: null });
   return undefined;
 }
 

@@ -4,6 +4,7 @@ import type { ApprovedRule } from '../../core/policy/review-command.ts';
 import { ruleDetail } from '../../core/session/approval-hold.ts';
 import type { StatementFacts } from '../../core/sql/statement-facts.ts';
 import type { RelayContext } from './context.ts';
+import { portalFacts } from './refresh.ts';
 
 /** What becomes of one statement now. */
 export type Verdict =
@@ -60,7 +61,8 @@ function verdictOf(decision: Decision): Verdict {
 export function resolveIndirection(context: RelayContext, facts: StatementFacts): StatementFacts {
   const { effect } = facts;
   if (effect?.kind !== 'execute' && effect?.kind !== 'fetch') return facts;
-  const inner = effect.kind === 'execute' ? context.statements.get(effect.name)?.facts : context.portals.get(effect.name)?.statement.facts;
+  const portal = effect.kind === 'fetch' ? context.portals.get(effect.name) : null;
+  const inner = effect.kind === 'execute' ? context.statements.get(effect.name)?.facts : portal && portalFacts(portal);
   if (inner) return combine(facts, inner);
   if (effect.kind === 'execute') return { ...facts, refusal: deny('STATEMENT_INVALIDATED', { message: `prepared statement "${effect.name}" is not known to this session` }) };
   if (context.inspector.masked) return { ...facts, refusal: deny('MASKING_UNPROVEN', { message: `cursor "${effect.name}" is not known to this session` }) };

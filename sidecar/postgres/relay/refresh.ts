@@ -1,7 +1,7 @@
 import { deny } from '../../core/errors.ts';
 import type { InspectedQuery, StatementFacts } from '../../core/sql/statement-facts.ts';
 import type { RelayContext } from './context.ts';
-import type { PreparedStatement } from './statements.ts';
+import type { Portal, PreparedStatement } from './statements.ts';
 
 /**
  * Reads a prepared statement's text again when the catalog, the search path or the masking rules changed since:
@@ -19,6 +19,20 @@ function readAgain(context: RelayContext, statement: PreparedStatement): void | 
   const inspected = context.inspector.inspect(statement.text);
   if (inspected instanceof Promise) return inspected.then((done) => replaceFacts(statement, done, key));
   return replaceFacts(statement, inspected, key);
+}
+
+/**
+ * What a portal or cursor runs: the facts of now, as long as they mean what they meant when it was made. A search path or a table that came since gives the
+ * text another meaning, but the portal runs what it was planned for: then it is refused.
+ */
+export function portalFacts({ bound, statement: { facts } }: Portal): StatementFacts | null {
+  if (!facts || !bound || meansTheSame(bound, facts)) return facts;
+  return { ...facts, refusal: deny('STATEMENT_INVALIDATED', { message: 'the names in the statement mean something else than when its portal was made', hint: 'bind (or declare) it again' }) };
+}
+
+/** Whether both readings of a text touch the same things. */
+export function meansTheSame(a: StatementFacts, b: StatementFacts): boolean {
+  return a === b || JSON.stringify([a.pairs, a.objects, a.calls]) === JSON.stringify([b.pairs, b.objects, b.calls]);
 }
 
 /** The statements that EXECUTE and FETCH name. */

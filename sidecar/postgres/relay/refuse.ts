@@ -12,6 +12,8 @@ import type { RelayContext } from './context.ts';
  * an open transaction becomes failed and the answers stay in order.
  */
 export function refuseQuery(context: RelayContext, denial: Denial, position: number | null = null): void {
+  // While the refusal was recorded, the server may have failed the pipeline: it drops this message too.
+  if (context.discarding !== 'no') return;
   if (context.queue.length === 0 && context.status === 'I' && !context.sentSinceSync) {
     context.toClient.add(errorFrame(context.inspector.shownDenial(denial), 'ERROR', position));
     context.toClient.add(write.readyForQuery('I'));
@@ -26,6 +28,7 @@ export function refuseQuery(context: RelayContext, denial: Denial, position: num
 
 /** Refuses a message of the extended protocol; what follows up to Sync is dropped, as a server would. */
 export function refuseExtended(context: RelayContext, denial: Denial): void {
+  if (context.discarding !== 'no') return;
   if (context.queue.length === 0 && context.status === 'I' && !context.sentSinceSync) {
     context.toClient.add(errorFrame(context.inspector.shownDenial(denial)));
     context.flushToClient();

@@ -16,7 +16,7 @@ import { Batch } from './batch.ts';
 import { defaultRelayLimits, type RelayContext, type RelayLimits } from './context.ts';
 import { recordResult } from './execution.ts';
 import { errorFrame } from './refuse.ts';
-import { ReplyQueue } from './reply-queue.ts';
+import { executionsOf, ReplyQueue } from './reply-queue.ts';
 import { NameTable } from './statements.ts';
 
 export interface RelayInput {
@@ -156,7 +156,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   }
 
   function commit(): void | Promise<void> {
-    if (context.batch.isEmpty) return undefined;
+    if (context.batch.isEmpty || context.ended) return undefined;
     const recorded = context.batch.record(recorder);
     const bytes = context.batch.bytes.take();
     if (!bytes) return recorded;
@@ -197,6 +197,8 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
     if (context.ended) return;
     recorder.flush();
     const out = context.muted ?? context.toClient;
+    // What is swallowed must not pile up.
+    if (context.muted) context.toClient.take();
     if (afterFrame.length > 0 && !fromServer.midStream) for (const message of afterFrame.splice(0)) out.add(message);
     const bytes = out.take();
     if (bytes && !client.write(bytes)) upstream.pause();
@@ -255,10 +257,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
 
   /** What was forwarded and never answered: its outcome is not known, and the record says so. */
   function recordUnanswered(): void {
-    for (const reply of context.queue.all()) {
-      const executions = reply.kind === 'query' ? reply.executions.slice(reply.current) : (reply.kind === 'execute' || reply.kind === 'function') && reply.execution ? [reply.execution] : [];
-      for (const execution of executions) if (execution.statement > 0) recordResult(context, execution, { outcome: 'Unknown', commandTag: null, sqlstate: null });
-    }
+    for (const execution of context.queue.all().flatMap(executionsOf)) if (execution.statement > 0) recordResult(context, execution, { outcome: 'Unknown', commandTag: null, sqlstate: null });
   }
 }
 

@@ -22,10 +22,17 @@ export type Reply =
   | { readonly kind: 'execute'; readonly portal: null; readonly execution: null; readonly effect: null; readonly own: OwnQuestion }
   | { readonly kind: 'close'; readonly what: 'statement' | 'portal'; readonly name: string; readonly own: OwnQuestion | null }
   | { readonly kind: 'query'; readonly executions: readonly Execution[]; readonly own: null; current: number }
-  | { readonly kind: 'function'; readonly execution: Execution; readonly own: null }
-  /** Execute of a portal that does not exist: the server fails where the refused message stood, the client gets `denial`. */
-  | { readonly kind: 'poison'; readonly denial: Denial; readonly own: null }
+  /** Its execution is null once it was answered; ReadyForQuery ends it. */
+  | { readonly kind: 'function'; execution: Execution | null; readonly own: null }
+  /** Execute of a portal that does not exist: the server fails where the refused message stood, the client gets `denial`; null: it was told already. */
+  | { readonly kind: 'poison'; readonly denial: Denial | null; readonly own: null }
   | { readonly kind: 'sync'; readonly own: OwnQuestion | null };
+
+/** The executions of a reply that were not answered yet. */
+export function executionsOf(reply: Reply): readonly Execution[] {
+  if (reply.kind === 'query') return reply.executions.slice(reply.current);
+  return (reply.kind === 'execute' || reply.kind === 'function') && reply.execution ? [reply.execution] : [];
+}
 
 /** First in, first out; bounded by `limit`, since a client may pipeline without end. */
 export class ReplyQueue {
@@ -64,7 +71,7 @@ export class ReplyQueue {
     }
   }
 
-  /** Removes and returns everything before the next Sync (or simple Query), which stays: the server skips these after an error. */
+  /** Removes and returns everything before the next Sync, which stays: the server skips these after an error, simple Queries and function calls included. */
   skipToSync(): readonly Reply[] {
     const skipped: Reply[] = [];
     while (this.head && this.head.kind !== 'sync') {

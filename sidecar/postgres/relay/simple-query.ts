@@ -5,6 +5,7 @@ import { readQueryText } from '../../core/sql/query-text.ts';
 import type { InspectedQuery, StatementFacts } from '../../core/sql/statement-facts.ts';
 import { bodyCursor } from '../wire/cursor.ts';
 import type { RelayContext } from './context.ts';
+import { waitForCopy } from './copy-in.ts';
 import { sendEffect, undoSent } from './effects.ts';
 import { type Execution, startExecution } from './execution.ts';
 import { type HeldStatement, holdStatement } from './hold-statement.ts';
@@ -57,6 +58,7 @@ function judgeQuery(context: RelayContext, text: string, inspected: InspectedQue
 }
 
 function judgeStatements(context: RelayContext, text: string, statements: readonly StatementFacts[], frame: QueryFrame): void | Promise<void> {
+  if (context.discarding !== 'no') return undefined;
   const judged: Judged[] = [];
   const holds: { readonly index: number; readonly decision: HeldStatement['decision']; readonly facts: StatementFacts }[] = [];
   for (const statement of statements) {
@@ -77,8 +79,7 @@ function judgeStatements(context: RelayContext, text: string, statements: readon
     undoSent(context);
     return holdQuery(context, text, statements, judged, holds, frame);
   }
-  forwardQuery(context, text, judged, frame);
-  return waitForCopy(context, judged);
+  return forwardQuery(context, text, judged, frame);
 }
 
 function verdictOf(verdict: { readonly decision: Decision | null; readonly denial: Denial }): { readonly decision: Decision | null; readonly denial: Denial; readonly request: null } {
@@ -105,16 +106,16 @@ async function holdQuery(context: RelayContext, text: string, statements: readon
   }
   if (context.ended) return;
   for (const one of judged) sendEffect(context, one.facts, text);
-  forwardQuery(context, text, judged, frame);
-  await waitForCopy(context, judged);
+  await forwardQuery(context, text, judged, frame);
 }
 
-function forwardQuery(context: RelayContext, text: string, judged: readonly Judged[], frame: QueryFrame): void {
+function forwardQuery(context: RelayContext, text: string, judged: readonly Judged[], frame: QueryFrame): void | Promise<void> {
   const executions: Execution[] = [];
   const now = context.clock.monotonicMs();
   for (const one of judged) {
     const execution = startExecution(one.facts, text, now);
     executions.push(execution);
+    context.inspector.sent(one.facts);
     context.batch.addIntent(execution, intentOf(context, one.facts, { protocol: 'simple', statementName: '', portalName: '', text, parameters: [], continues: null }, one.decision, one.approvals));
   }
   // A simple Query ends the unnamed statement and the unnamed portal on the server.
@@ -122,15 +123,7 @@ function forwardQuery(context: RelayContext, text: string, judged: readonly Judg
   context.portals.send('', null);
   context.batch.bytes.keep(frame.buffer, frame.start, frame.end);
   context.queue.push({ kind: 'query', executions, current: 0, own: null });
-}
-
-/** Nothing more goes to the server until a COPY has started or failed: its data and a Sync would be mistaken for each other. */
-export function waitForCopy(context: RelayContext, judged: readonly { readonly facts: StatementFacts }[]): void | Promise<void> {
-  if (!judged.some((one) => one.facts.copy?.direction === 'in')) return undefined;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  context.copyStarted = resolve;
-  const committed = context.commit();
-  return committed ? committed.then(() => promise) : promise;
+  return waitForCopy(context, executions);
 }
 
 function refuseUnread(context: RelayContext, unread: { readonly text: string; readonly redactedText: string; readonly denial: Denial; readonly position?: number | null }): Promise<void> {

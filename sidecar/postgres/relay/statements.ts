@@ -27,6 +27,8 @@ export interface PreparedStatement {
 export interface Portal {
   readonly name: string;
   readonly statement: PreparedStatement;
+  /** The statement's facts when the portal was made: the server runs what the names meant then. */
+  readonly bound: StatementFacts | null;
   readonly parameters: readonly BoundParameter[];
   readonly resultFormats: readonly (0 | 1)[];
   /** DECLARE … WITH HOLD survives the transaction. */
