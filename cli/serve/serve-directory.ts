@@ -31,28 +31,33 @@ const forcedExitMs = 10_000;
 /**
  * Directory mode: the same compile step and the same proxy as in a cluster, with adapters of files.
  *
- * Started in the order in which the parts rest on each other, closed in the opposite one; the recorder is closed last.
+ * Started in the order in which the parts rest on each other, closed in the opposite one, also when one of them cannot be started: nothing may keep the process then.
  * @returns the exit status: 0 after a drain, 1 when the first config cannot be put in force.
  */
 export async function serveDirectory(options: ServeOptions, io: CommandIo): Promise<number> {
   const clock = systemClock();
   const log = createLog({ level: options.logLevel, stream: process.stderr, now: () => clock.now() });
+  await using closing = new AsyncDisposableStack();
   const shutdown = watchShutdown({ source: process, clock, drainMs: options.drainMs + forcedExitMs, exit: (code) => process.exit(code) });
+  closing.defer(() => shutdown.stop());
+  const watching = new AbortController();
+  closing.defer(() => watching.abort());
   await mkdir(options.data, { recursive: true, mode: 0o700 });
   const secrets = createDirectorySecrets();
-  const config = await openConfig(options, secrets, log, shutdown.signal);
+  const config = await openConfig(options, secrets, log, AbortSignal.any([shutdown.signal, watching.signal]));
   const current = config.current();
   if (!current) {
     for (const problem of config.problems()) io.stderr.write(`${formatFileProblem(problem)}\n`);
-    shutdown.stop();
     return 1;
   }
   const { namespace } = current.config;
   const copy = options.auditToStdout ? createLineEcho(process.stdout) : null;
   const recorder = await openRecorder({ dataDirectory: options.data, namespace, clock, reserveBytes: options.reserveBytes, minFreeBytes: options.minFreeBytes, ...(copy === null ? {} : { echo: copy.echo, echoDropped: copy.dropped }) });
+  closing.defer(() => recorder.close());
   const approvals = await openDirectoryApprovals({ dataDirectory: options.data, clock, log, onEvent: (code, facts) => recorder.event(code, facts), isPolicyCurrent: (by) => isCurrent(config.current()?.config ?? null, by) });
-  const keys = createIssuerKeys({ clock, log });
-  const parser = await createSqlParser();
+  closing.defer(() => approvals.close());
+  const keys = closing.use(createIssuerKeys({ clock, log }));
+  const parser = closing.use(await createSqlParser());
   const metrics = createMetrics({ process: true });
   const recordChanges = policyChanges(current.config, (facts) => recorder.event('policy.changed', facts), log);
   config.subscribe(() => {
@@ -64,8 +69,9 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
     tls: options.tls && listenerCertificate(options.tls.certificateFile, options.tls.keyFile, (error) => log.error('listener certificate cannot be read, the last good one stays', { error: error.message })),
     digestKey: await readOrCreateKey(options.data, 'digest'), maskingKey: await readOrCreateKey(options.data, 'masking'),
   });
+  closing.defer(() => proxy.drain(0));
   let draining = false;
-  const http = await serveHttpApi({
+  const http = closing.use(await serveHttpApi({
     host: options.http.host, port: options.http.port, tls: null, desk: approvals, metrics, clock, log,
     verify: async (token) => {
       const inForce = config.current();
@@ -76,19 +82,15 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
       sessionId: session.id, subject: session.subject, username: session.identity.username, target: session.permit.target.name, database: session.permit.database, startedAtMs: session.startedAtMs,
       approverGroups: session.permit.policies.flatMap((policy) => policy.rules.flatMap((rule) => rule.approval?.groups ?? [])),
     })) },
-  });
+  }));
   log.info('ready', { http: `http://${options.http.host}:${http.port}`, targets: Object.fromEntries(proxy.ports()) });
 
   await new Promise<void>((resolve) => shutdown.signal.addEventListener('abort', () => resolve(), { once: true }));
   draining = true;
   log.info('draining', { drainMs: options.drainMs, sessions: proxy.registry.size });
   await proxy.drain(options.drainMs);
-  await approvals.close();
   await http.close(1_000);
-  keys[Symbol.dispose]();
-  await parser[Symbol.asyncDispose]();
-  await recorder.close();
-  shutdown.stop();
+  await closing.disposeAsync();
   log.info('stopped');
   return 0;
 }

@@ -101,7 +101,7 @@ describe.each(['embedded', 'system'])('PostgreSQL (%s)', (version) => {
   ] as const)('is logged in to with %s', async (_, attempt) => {
     await using upstream = await open(version, attempt);
     const database = 'database' in attempt ? attempt.database : 'postgres';
-    expect(upstream).toMatchObject({ status: 'I', serverVersion: { major: hostOf(version).major }, address: '127.0.0.1', role: 'role' in attempt ? attempt.role : 'scram_user' });
+    expect(upstream).toMatchObject({ status: 'I', serverVersion: { major: hostOf(version).major }, role: 'role' in attempt ? attempt.role : 'scram_user' });
     expect(upstream.leftover.length).toBe(0);
     expect(await ask(upstream, "select format('%s|%s|%s|%s', current_database(), current_setting('application_name'), current_setting('search_path'), pg_backend_pid())")).toBe(
       `${database}|sallyport/s1/oidc:?lice|a, "b c"|${upstream.processId}`,
@@ -143,7 +143,7 @@ describe.each(['embedded', 'system'])('PostgreSQL (%s)', (version) => {
       // Sent again until the sleep has begun: a cancel that comes too early hits nothing.
       let header: Buffer | null = null;
       void answer.then((bytes) => { header = bytes; });
-      for (let i = 0; i < 50 && header === null; i++) await cancelUpstream(upstream, depsOf(attempt));
+      for (let i = 0; i < 50 && header === null; i++) await cancelUpstream(upstream);
       expect(String.fromCharCode((await answer)[0] ?? 0)).toBe('E');
     }
   });

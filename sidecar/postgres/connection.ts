@@ -141,7 +141,7 @@ async function runRelay(login: Login, session: Session, recorder: SessionRecorde
     deps.log.info('session opened', { sessionId: session.id, target: login.targetName, protocol: 'postgres' });
     return await relay({
       client: startup.socket, clientLeftover: startup.reader.takeBuffered(), upstream: upstream.socket, upstreamLeftover: upstream.leftover, session, recorder, inspector,
-      approver: deps.approver, clock: deps.clock, log: deps.log, digestKey: deps.digestKey, equalities: deps.equalities, tally: deps.tally, cancelUpstream: () => cancelUpstream(upstream, { secrets: deps.secrets }), onCancelReady: (ready) => { cancel = ready; },
+      approver: deps.approver, clock: deps.clock, log: deps.log, digestKey: deps.digestKey, equalities: deps.equalities, tally: deps.tally, cancelUpstream: () => cancelUpstream(upstream), onCancelReady: (ready) => { cancel = ready; },
     });
   } finally {
     key.remove();

@@ -13,8 +13,8 @@ import { SocketReader } from './wire/packet-reader.ts';
 export interface Dialed {
   readonly socket: Socket | TLSSocket;
   readonly reader: SocketReader;
-  /** Where it went: a CancelRequest must reach the same server. */
-  readonly address: string;
+  /** Connects once more to the same address with the same TLS settings, for a CancelRequest: also when the Secrets have changed or gone since. */
+  redial(signal: AbortSignal): Promise<Dialed>;
   readonly tls: DialedTls | null;
 }
 
@@ -35,20 +35,23 @@ const keepAliveMs = 30_000;
  *
  * The caller has checked a Permit. TCP keepalive 30 s, no delay. A server that answers `N` where TLS is asked for, or sends a byte behind its `S`, is refused.
  *
- * @param address set to dial that one address only (a CancelRequest).
  * @throws SallyportError `TARGET_UNREACHABLE`, `TARGET_TLS_FAILED`, `SECRET_UNAVAILABLE`; the signal's reason when that is one.
  */
-export async function dialTarget(postgres: Target['postgres'], deps: { readonly secrets: SecretSource; readonly signal: AbortSignal }, address: string | null = null): Promise<Dialed> {
+export async function dialTarget(postgres: Target['postgres'], deps: { readonly secrets: SecretSource; readonly signal: AbortSignal }): Promise<Dialed> {
   const tlsOptions = postgres.tls.mode === 'Disable' ? null : await readTlsOptions(postgres, deps.secrets);
-  const addresses = address === null ? await resolveHost(postgres.host, deps.signal) : [address];
-  const { socket, connected } = await connectFirst(addresses, postgres.port, deps.signal);
+  return dialAddresses(postgres, await resolveHost(postgres.host, deps.signal), tlsOptions, deps.signal);
+}
+
+async function dialAddresses(postgres: Target['postgres'], addresses: readonly string[], tlsOptions: ConnectionOptions | null, signal: AbortSignal): Promise<Dialed> {
+  const { socket, connected } = await connectFirst(addresses, postgres.port, signal);
+  const redial = (again: AbortSignal): Promise<Dialed> => dialAddresses(postgres, [connected], tlsOptions, again);
   try {
-    if (tlsOptions === null) return { socket, reader: new SocketReader(socket), address: connected, tls: null };
-    await askForTls(socket, deps.signal);
-    const secured = await handshake(socket, tlsOptions, deps.signal);
+    if (tlsOptions === null) return { socket, reader: new SocketReader(socket), redial, tls: null };
+    await askForTls(socket, signal);
+    const secured = await handshake(socket, tlsOptions, signal);
     const certificate = secured.getPeerX509Certificate();
     const verified = postgres.tls.mode === 'VerifyFull' || postgres.tls.caSecret !== null;
-    return { socket: secured, reader: new SocketReader(secured), address: connected, tls: { verified, binding: certificate ? endPointBinding(certificate.raw) : null } };
+    return { socket: secured, reader: new SocketReader(secured), redial, tls: { verified, binding: certificate ? endPointBinding(certificate.raw) : null } };
   } catch (error) {
     socket.destroy();
     throw error;

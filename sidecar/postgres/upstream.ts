@@ -1,11 +1,10 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 
-import type { Target } from '../../contract/proxy-config.ts';
 import { SallyportError } from '../core/errors.ts';
 import type { Permit } from '../core/policy/permit.ts';
 import type { Clock, SecretSource } from '../core/ports.ts';
-import { dialTarget } from './dial.ts';
+import { type Dialed, dialTarget } from './dial.ts';
 import { type LoggedIn, login } from './login.ts';
 import { terminate } from './wire/frame-writer.ts';
 
@@ -25,9 +24,8 @@ export interface Upstream extends AsyncDisposable {
   /** Wall clock, when the login was complete. */
   readonly startedAtMs: number;
   readonly status: 'I';
-  /** Where it went, for `cancelUpstream`. */
-  readonly address: string;
-  readonly target: Target['postgres'];
+  /** One more connection to the same server, for `cancelUpstream`. */
+  readonly redial: Dialed['redial'];
 }
 
 /** What of the client's startup reaches the target. */
@@ -65,13 +63,13 @@ export async function openTarget(permit: Permit, database: string, parameters: R
   const { postgres } = permit.target;
   const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(deps.deadlineMs)]);
   const dialed = await dialTarget(postgres, { secrets: deps.secrets, signal });
-  const { socket, address } = dialed;
+  const { socket, redial } = dialed;
   try {
     const state = await login(dialed, postgres, database, parameters, { secrets: deps.secrets, signal });
     const { cancelKey, serverVersion } = checkServer(state, parameters.get('client_encoding') ?? 'UTF8');
     const close = (): Promise<void> => closeUpstream(socket);
     return {
-      socket, address, target: postgres, leftover: state.leftover, parameters: state.parameters, role: state.role, cancelKey, serverVersion, processId: cancelKey.pid,
+      socket, redial, leftover: state.leftover, parameters: state.parameters, role: state.role, cancelKey, serverVersion, processId: cancelKey.pid,
       startedAtMs: deps.clock.now(), status: 'I', [Symbol.asyncDispose]: close,
     };
   } catch (error) {

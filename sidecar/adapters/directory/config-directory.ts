@@ -89,9 +89,9 @@ export function createDirectoryConfig(load: () => Promise<ConfigLoad>, log: Logg
 const maxReported = 50;
 
 function report(loaded: ConfigLoad, hasConfig: boolean, log: Logger): void {
-  for (const { severity, ...place } of loaded.problems.slice(0, maxReported)) {
-    if (severity === 'rejected') log.error('config file rejected', place);
-    else log.info('config file warning', place);
+  for (const { severity, message: problem, ...place } of loaded.problems.slice(0, maxReported)) {
+    if (severity === 'rejected') log.error('config file rejected', { ...place, problem });
+    else log.info('config file warning', { ...place, problem });
   }
   if (loaded.problems.length > maxReported) log.error('more config problems', { count: loaded.problems.length - maxReported });
   if (loaded.outcome === 'problems') log.error(hasConfig ? 'config rejected, the last good one stays' : 'no valid config, nobody is admitted', { problems: loaded.problems.length });
