@@ -39,8 +39,6 @@ export class Session {
   lastActivityMs: number;
   /** The user was told that the end is near. */
   warned = false;
-  /** Grants of this session's own approvals (scope Session) are kept here, others come from the approver. */
-  readonly ownGrants: Grant[] = [];
   #permit: Permit;
   #permitVersion = 0;
   #decisions = new WeakMap<CommandFacts, Decision>();
@@ -92,7 +90,7 @@ export class Session {
 
   /** The decision once approvers of this very statement have said yes to these rules; not kept. */
   decideApproved(facts: CommandFacts, nowMs: number, grants: readonly Grant[], approved: readonly ApprovedRule[]): Decision {
-    const serving = [...grants, ...this.ownGrants].filter((grant) => grantServes(grant, this.identity, this.id));
+    const serving = grants.filter((grant) => grantServes(grant, this.identity, this.id));
     return reviewCommand(facts, this.#permit, { nowMs, grants: serving, sessionId: this.id, approved });
   }
 

@@ -1,6 +1,7 @@
 import type { ApprovalRecord } from '../../../contract/audit.ts';
 import { type Denial, deny } from '../../core/errors.ts';
 import type { Decision } from '../../core/policy/decision.ts';
+import type { ApprovedRule } from '../../core/policy/review-command.ts';
 import { readQueryText } from '../../core/sql/query-text.ts';
 import type { InspectedQuery, StatementFacts } from '../../core/sql/statement-facts.ts';
 import { type BindMessage, readBind } from '../wire/bind.ts';
@@ -11,12 +12,12 @@ import type { RelayContext } from './context.ts';
 import { waitForCopy } from './copy-in.ts';
 import { sendEffect, undoSent } from './effects.ts';
 import { startExecution } from './execution.ts';
-import { holdStatement } from './hold-statement.ts';
+import { changedMeanwhile, holdStatement, type Reviewed } from './hold-statement.ts';
 import { intentOf, type Origin, recordAttempt } from './intents.ts';
 import { keepMessage, releaseKept, sendMessage } from './kept-messages.ts';
-import { judge, resolveIndirection, spendEquality, type Verdict } from './judge.ts';
+import { judge, judgeApproved, resolveIndirection, spendEquality, type Verdict } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
-import { portalFacts, refreshNamed, refreshStatement } from './refresh.ts';
+import { meansTheSame, portalFacts, refreshNamed, refreshStatement } from './refresh.ts';
 import { endsSession, refuseExtended } from './refuse.ts';
 import type { Portal, PreparedStatement } from './statements.ts';
 
@@ -130,9 +131,17 @@ export function handleExecute(context: RelayContext, buffer: Buffer, start: numb
   const portal = context.portals.get(message.portal);
   if (!portal) return refuseInOrder(context, deny('PORTAL_UNKNOWN', { message: `portal "${message.portal}" does not exist` }));
   const frame = buffer.subarray(start, end);
-  const stale = refreshStatement(context, portal.statement);
+  const path = isPlannedAtBind(portal.statement.facts) ? undefined : freshSearchPath(context);
+  const stale = path ? path.then(() => refreshStatement(context, portal.statement)) : refreshStatement(context, portal.statement);
   if (stale) return stale.then(() => judgeExecute(context, portal, frame));
   return judgeExecute(context, portal, frame);
+}
+
+const plannedKinds: ReadonlySet<StatementFacts['kind']> = new Set(['Select', 'Insert', 'Update', 'Delete', 'Merge']);
+
+/** Names of other statements are looked up when they run: a search path that was set since the Bind counts. */
+function isPlannedAtBind(facts: StatementFacts | null): boolean {
+  return facts === null || (plannedKinds.has(facts.kind) && (facts.effect === null || facts.effect.kind === 'set'));
 }
 
 function judgeExecute(context: RelayContext, portal: Portal, frame: Buffer): void | Promise<void> {
@@ -151,17 +160,32 @@ function judgeExecute(context: RelayContext, portal: Portal, frame: Buffer): voi
 
 async function holdExecute(context: RelayContext, portal: Portal, frame: Buffer, facts: StatementFacts, decision: Extract<Decision, { effect: 'RequireApproval' }>): Promise<void> {
   const { statement } = portal;
-  const outcome = await holdStatement(context, {
-    facts, decision, origin: originOf(context, portal), exactText: statement.exactText, shownText: facts.redactedText, inTransaction: context.status === 'T' || context.sentSinceSync,
-    exactParameters: portal.parameters.map((parameter, index) => ({ ...parameter, type: statement.parameterTypes[index] ?? 0 })),
-  });
+  const outcome = await holdStatement(
+    context,
+    {
+      facts, decision, origin: originOf(context, portal), exactText: statement.exactText, shownText: facts.redactedText, inTransaction: context.status === 'T' || context.sentSinceSync,
+      exactParameters: portal.parameters.map((parameter, index) => ({ ...parameter, type: statement.parameterTypes[index] ?? 0 })),
+    },
+    (approved) => judgeAgain(context, portal, facts, approved),
+  );
   // While it waited, the server may have failed an earlier statement of the pipeline: it skips to Sync, and so do we.
   if (context.ended || context.discarding !== 'no') return undefined;
   if (outcome.outcome === 'refused') {
     dropKept(context);
     return refuseExtended(context, outcome.denial);
   }
-  return forwardExecute(context, portal, frame, facts, outcome.decision, outcome.approvals);
+  return forwardExecute(context, portal, frame, outcome.result.facts, outcome.result.decision, outcome.approvals);
+}
+
+/** Under the catalog and policies of now; it may touch nothing else than what the approver was shown. */
+async function judgeAgain(context: RelayContext, portal: Portal, shown: StatementFacts, approved: readonly ApprovedRule[]): Promise<Reviewed<{ readonly facts: StatementFacts; readonly decision: Decision }>> {
+  await refreshStatement(context, portal.statement);
+  const own = portalFacts(portal);
+  const facts = own && resolveIndirection(context, own);
+  if (!facts || !meansTheSame(shown, facts)) return { outcome: 'refuse', denial: changedMeanwhile() };
+  const verdict = judgeApproved(context, facts, approved);
+  if (verdict.outcome === 'refuse') return verdict;
+  return verdict.outcome === 'hold' ? { ...verdict, facts } : { outcome: 'forward', result: { facts, decision: verdict.decision } };
 }
 
 function forwardExecute(context: RelayContext, portal: Portal, frame: Buffer, facts: StatementFacts, decision: Decision, approvals: readonly ApprovalRecord[]): void | Promise<void> {

@@ -9,11 +9,21 @@ import type { BoundParameter } from '../wire/bind.ts';
 import { encodeNotice } from '../wire/error-response.ts';
 import type { RelayContext } from './context.ts';
 import { type Origin, recordAttempt } from './intents.ts';
-import { judgeApproved } from './judge.ts';
 
-export type HeldOutcome =
-  | { readonly outcome: 'approved'; readonly approvals: readonly ApprovalRecord[]; readonly decision: Decision }
+export type HeldOutcome<T> =
+  | { readonly outcome: 'approved'; readonly approvals: readonly ApprovalRecord[]; readonly result: T }
   | { readonly outcome: 'refused'; readonly denial: Denial };
+
+/** The answer of a review after each approval: it may go on with `result`, waits for one more approval, or is refused. */
+export type Reviewed<T> =
+  | { readonly outcome: 'forward'; readonly result: T }
+  | { readonly outcome: 'hold'; readonly facts: StatementFacts; readonly decision: HeldStatement['decision'] }
+  | { readonly outcome: 'refuse'; readonly denial: Denial };
+
+/** An approval covers what was shown, nothing that the same text has come to mean since (D5). */
+export function changedMeanwhile(): Denial {
+  return deny('APPROVAL_SUPERSEDED', { message: 'what the statement touches changed while it waited' });
+}
 
 /** The statement that waits: its facts, where it came from, and the exact bytes that the approval binds. */
 export interface HeldStatement {
@@ -30,28 +40,28 @@ export interface HeldStatement {
 /**
  * Holds a statement, unforwarded, until it is decided; the client is told at once and every 30 s.
  *
- * Every approval rule that matches must be satisfied, the strictest first (ADR 0011). Approved means: the policies of now were asked again after each answer,
- * each approval was used once, and the caller records the intent next.
+ * Every approval rule that matches must be satisfied, the strictest first (ADR 0011). Approved means: `review` read and judged the statement anew after each
+ * answer, each approval was used once, and the caller records the intent next.
  */
-export async function holdStatement(context: RelayContext, held: HeldStatement): Promise<HeldOutcome> {
+export async function holdStatement<T>(context: RelayContext, asked: HeldStatement, review: (approved: readonly ApprovedRule[]) => Promise<Reviewed<T>>): Promise<HeldOutcome<T>> {
   const cancel = new AbortController();
   context.held = { cancel: (denial) => cancel.abort(denial) };
   if (context.ended) cancel.abort(context.ended.denial);
   try {
     const approved: ApprovedRule[] = [];
     const approvals: ApprovalRecord[] = [];
-    let { decision } = held;
+    let held = asked;
     for (;;) {
-      const outcome = await askOnce(context, { ...held, decision }, cancel.signal);
+      const outcome = await askOnce(context, held, cancel.signal);
       if (outcome.outcome === 'denied') return await refused(context, held, outcome.denial, outcome.request);
-      approved.push(decision.by);
+      approved.push(held.decision.by);
       approvals.push(...outcome.approvals);
-      const again = judgeApproved(context, held.facts, approved);
+      const again = await review(approved);
       if (again.outcome === 'refuse') return await refused(context, held, again.denial, outcome.request);
       if (!(await outcome.use())) return await refused(context, held, deny('APPROVAL_WITHDRAWN', { detail: `request ${outcome.request} was used before` }), outcome.request);
       if (context.ended) return await refused(context, held, context.ended.denial, outcome.request);
-      if (again.outcome === 'forward') return { outcome: 'approved', approvals, decision: again.decision };
-      decision = again.decision;
+      if (again.outcome === 'forward') return { outcome: 'approved', approvals, result: again.result };
+      held = { ...held, facts: again.facts, decision: again.decision };
     }
   } finally {
     context.held = null;
@@ -76,14 +86,12 @@ async function askOnce(context: RelayContext, held: HeldStatement, cancelled: Ab
     },
     { approver: context.approver, announce: (notice) => announce(context, notice), cancelled, onPending: (pending) => recordHeld(context, held, pending) },
   );
-  if (outcome.outcome === 'approved' && outcome.grant) {
-    if (outcome.grant.scope === 'Session') session.ownGrants.push(outcome.grant);
-    session.forgetDecisions();
-  }
+  // A grant covers what comes next, too.
+  if (outcome.outcome === 'approved' && outcome.grant) session.forgetDecisions();
   return outcome;
 }
 
-async function refused(context: RelayContext, held: HeldStatement, denial: Denial, request: string | null): Promise<HeldOutcome> {
+async function refused(context: RelayContext, held: HeldStatement, denial: Denial, request: string | null): Promise<HeldOutcome<never>> {
   await recordEnded(context, held, denial, request);
   return { outcome: 'refused', denial };
 }

@@ -4,10 +4,16 @@ import type { RelayContext } from './context.ts';
 import type { Portal, PreparedStatement } from './statements.ts';
 
 /**
- * Reads a prepared statement's text again when the catalog, the search path or the masking rules changed since:
- * a view replaced by another session must not let an old judgement pass (postgres.md 10.2).
+ * Reads a prepared statement's text again, and that of the one that it names (EXECUTE, FETCH), when the catalog, the search path or the masking rules changed
+ * since: a view replaced by another session must not let an old judgement pass (postgres.md 10.2).
  */
 export function refreshStatement(context: RelayContext, statement: PreparedStatement): void | Promise<void> {
+  const wait = refreshOne(context, statement);
+  if (wait) return wait.then(() => (statement.facts ? refreshNamed(context, [statement.facts]) : undefined));
+  return statement.facts ? refreshNamed(context, [statement.facts]) : undefined;
+}
+
+function refreshOne(context: RelayContext, statement: PreparedStatement): void | Promise<void> {
   const wait = context.inspector.refresh();
   if (wait) return wait.then(() => readAgain(context, statement));
   return readAgain(context, statement);
@@ -39,8 +45,9 @@ export function meansTheSame(a: StatementFacts, b: StatementFacts): boolean {
 export function refreshNamed(context: RelayContext, statements: readonly StatementFacts[]): void | Promise<void> {
   const waits: Promise<void>[] = [];
   for (const { effect } of statements) {
-    const named = effect?.kind === 'execute' ? context.statements.get(effect.name) : effect?.kind === 'fetch' ? context.portals.get(effect.name)?.statement : null;
-    const wait = named ? refreshStatement(context, named) : undefined;
+    if (effect === null) continue;
+    const named = effect.kind === 'execute' ? context.statements.get(effect.name) : effect.kind === 'fetch' ? context.portals.get(effect.name)?.statement : null;
+    const wait = named ? refreshOne(context, named) : undefined;
     if (wait) waits.push(wait);
   }
   return waits.length > 0 ? Promise.all(waits).then(() => undefined) : undefined;

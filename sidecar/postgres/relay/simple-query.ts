@@ -1,6 +1,7 @@
 import type { ApprovalRecord } from '../../../contract/audit.ts';
 import type { Denial } from '../../core/errors.ts';
 import type { Decision } from '../../core/policy/decision.ts';
+import type { ApprovedRule } from '../../core/policy/review-command.ts';
 import { readQueryText } from '../../core/sql/query-text.ts';
 import type { InspectedQuery, StatementFacts } from '../../core/sql/statement-facts.ts';
 import { bodyCursor } from '../wire/cursor.ts';
@@ -8,13 +9,15 @@ import type { RelayContext } from './context.ts';
 import { waitForCopy } from './copy-in.ts';
 import { sendEffect, undoSent } from './effects.ts';
 import { type Execution, startExecution } from './execution.ts';
-import { type HeldStatement, holdStatement } from './hold-statement.ts';
+import { changedMeanwhile, type HeldStatement, holdStatement, type Reviewed } from './hold-statement.ts';
 import { intentOf, type Origin, recordAttempt } from './intents.ts';
 import { releaseKept } from './kept-messages.ts';
-import { judge, resolveIndirection, spendEquality } from './judge.ts';
+import { judge, judgeApproved, resolveIndirection, spendEquality } from './judge.ts';
 import { freshSearchPath } from './own-question.ts';
 import { endsSession, refuseQuery } from './refuse.ts';
-import { refreshNamed } from './refresh.ts';
+import { meansTheSame, refreshNamed } from './refresh.ts';
+
+type Held = Pick<HeldStatement, 'facts' | 'decision'>;
 
 interface Judged {
   readonly facts: StatementFacts;
@@ -60,7 +63,7 @@ function judgeQuery(context: RelayContext, text: string, inspected: InspectedQue
 function judgeStatements(context: RelayContext, text: string, statements: readonly StatementFacts[], frame: QueryFrame): void | Promise<void> {
   if (context.discarding !== 'no') return undefined;
   const judged: Judged[] = [];
-  const holds: { readonly index: number; readonly decision: HeldStatement['decision']; readonly facts: StatementFacts }[] = [];
+  let hold: Held | null = null;
   for (const statement of statements) {
     const facts = resolveIndirection(context, statement);
     const unspent = judge(context, facts);
@@ -71,13 +74,13 @@ function judgeStatements(context: RelayContext, text: string, statements: readon
       context.totals.denied++;
       return recordAttempt(context, 'statement.denied', facts, originOf(text), verdictOf(verdict)).then(() => refuseQuery(context, verdict.denial));
     }
-    if (verdict.outcome === 'hold') holds.push({ index: judged.length, decision: verdict.decision, facts });
+    if (verdict.outcome === 'hold') hold ??= { decision: verdict.decision, facts };
     judged.push({ facts, decision: verdict.decision, approvals: [] });
     sendEffect(context, facts, text);
   }
-  if (holds.length > 0) {
+  if (hold) {
     undoSent(context);
-    return holdQuery(context, text, statements, judged, holds, frame);
+    return holdQuery(context, text, judged.map(({ facts }) => facts), hold, frame);
   }
   return forwardQuery(context, text, judged, frame);
 }
@@ -86,27 +89,47 @@ function verdictOf(verdict: { readonly decision: Decision | null; readonly denia
   return { decision: verdict.decision, denial: verdict.denial, request: null };
 }
 
-/** Every statement that asks for an approval gets one before the first byte goes; equal rules are asked once. */
-async function holdQuery(context: RelayContext, text: string, statements: readonly StatementFacts[], judged: Judged[], holds: readonly { readonly index: number; readonly decision: HeldStatement['decision']; readonly facts: StatementFacts }[], frame: QueryFrame): Promise<void> {
-  const asked = new Map<string, readonly ApprovalRecord[]>();
-  for (const hold of holds) {
-    const rule = `${hold.decision.by.policyUid} ${hold.decision.by.rule}`;
-    const known = asked.get(rule);
-    if (known) {
-      judged[hold.index] = { facts: hold.facts, decision: hold.decision, approvals: known };
-      continue;
+/** Every approval rule that matches any of the statements is satisfied before the first byte goes; whoever approves sees the whole query. */
+async function holdQuery(context: RelayContext, text: string, shown: readonly StatementFacts[], hold: Held, frame: QueryFrame): Promise<void> {
+  const outcome = await holdStatement(
+    context, { ...hold, origin: originOf(text), exactText: Buffer.from(text), exactParameters: [], shownText: shown.map((facts) => facts.redactedText).join(';\n'), inTransaction: context.status === 'T' },
+    (approved) => judgeAgain(context, text, shown, approved),
+  );
+  // While it waited, the server may have failed an earlier statement of the pipeline: it skips to Sync, and so do we.
+  if (context.ended || context.discarding !== 'no') return;
+  if (outcome.outcome === 'refused') return refuseQuery(context, outcome.denial);
+  for (const { facts } of outcome.result) sendEffect(context, facts, text);
+  await forwardQuery(context, text, outcome.result.map(({ facts, decision, wasHeld }) => ({ facts, decision, approvals: wasHeld ? outcome.approvals : [] })), frame);
+}
+
+interface Rejudged {
+  readonly facts: StatementFacts;
+  readonly decision: Decision;
+  readonly wasHeld: boolean;
+}
+
+/** All statements of the query, under the catalog and policies of now: none may touch anything else than what the approver was shown. */
+async function judgeAgain(context: RelayContext, text: string, shown: readonly StatementFacts[], approved: readonly ApprovedRule[]): Promise<Reviewed<readonly Rejudged[]>> {
+  await context.inspector.refresh();
+  const inspected = await context.inspector.inspect(text);
+  const statements = inspected.outcome === 'read' ? inspected.statements : [];
+  await refreshNamed(context, statements);
+  const result: Rejudged[] = [];
+  try {
+    for (const [index, before] of shown.entries()) {
+      const statement = statements[index];
+      const facts = statement && resolveIndirection(context, statement);
+      if (!facts || !meansTheSame(before, facts)) return { outcome: 'refuse', denial: changedMeanwhile() };
+      const verdict = judgeApproved(context, facts, approved);
+      if (verdict.outcome === 'refuse') return verdict;
+      if (verdict.outcome === 'hold') return { ...verdict, facts };
+      result.push({ facts, decision: verdict.decision, wasHeld: judge(context, facts).outcome === 'hold' });
+      sendEffect(context, facts, text);
     }
-    const outcome = await holdStatement(context, {
-      facts: hold.facts, decision: hold.decision, origin: originOf(text), exactText: Buffer.from(text), exactParameters: [], shownText: statements.map((statement) => statement.redactedText).join(';\n'),
-      inTransaction: context.status === 'T',
-    });
-    if (outcome.outcome === 'refused') return refuseQuery(context, outcome.denial);
-    asked.set(rule, outcome.approvals);
-    judged[hold.index] = { facts: hold.facts, decision: outcome.decision, approvals: outcome.approvals };
+    return { outcome: 'forward', result };
+  } finally {
+    undoSent(context);
   }
-  if (context.ended) return;
-  for (const one of judged) sendEffect(context, one.facts, text);
-  await forwardQuery(context, text, judged, frame);
 }
 
 function forwardQuery(context: RelayContext, text: string, judged: readonly Judged[], frame: QueryFrame): void | Promise<void> {
