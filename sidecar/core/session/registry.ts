@@ -5,7 +5,7 @@ import { subjectKey } from '../identity/identity.ts';
 import { type AuthorizeOutcome, authorize } from '../policy/authorize.ts';
 import { grantServes } from '../policy/grant-serves.ts';
 import type { Approver, Clock, ConfigSource, Logger } from '../ports.ts';
-import type { Session } from './session.ts';
+import { Session } from './session.ts';
 
 /** What the registry works with. */
 export interface RegistryDeps {
@@ -17,6 +17,12 @@ export interface RegistryDeps {
   readonly maxSessions: number;
 }
 
+/** A session, or what stands before it. */
+export type RegistryOutcome =
+  | { readonly outcome: 'opened'; readonly session: Session }
+  | Pick<Extract<AuthorizeOutcome, { outcome: 'needs-approval' }>, 'outcome' | 'by' | 'approval'>
+  | Pick<Extract<AuthorizeOutcome, { outcome: 'denied' }>, 'outcome' | 'denial'>;
+
 /**
  * All live sessions of the process: admits, re-authorizes when config or grants change, and ends what is over.
  *
@@ -24,8 +30,6 @@ export interface RegistryDeps {
  */
 export class SessionRegistry {
   readonly #sessions = new Map<string, Session>();
-  /** Slots taken between authorize and `register`, so that two logins at once cannot pass a limit of one. */
-  readonly #reserved = new Map<string, number>();
   readonly #deps: RegistryDeps;
   #draining = false;
 
@@ -43,36 +47,24 @@ export class SessionRegistry {
     return [...this.#sessions.values()];
   }
 
-  get(id: string): Session | null {
-    return this.#sessions.get(id) ?? null;
-  }
-
-  /** Decides whether an identity may open a session now. On `allowed` a slot is reserved until `register` or `release`. */
-  admit(identity: Identity, targetName: string, database: string, sessionId: string): AuthorizeOutcome {
+  /**
+   * Decides whether an identity may open a session now, and opens it. One step: two logins at once cannot pass a limit of one, and no change of the config falls
+   * between the decision and the session. The caller removes it.
+   */
+  open(identity: Identity, targetName: string, database: string, sessionId: string): RegistryOutcome {
     const current = this.#deps.config.current();
-    if (this.#draining) return { outcome: 'denied', denial: deny('DRAINING'), explain: [] };
-    if (!current) return { outcome: 'denied', denial: deny('CONFIG_NOT_LOADED'), explain: [] };
-    if (this.#sessions.size >= this.#deps.maxSessions) return { outcome: 'denied', denial: deny('TOO_MANY_CONNECTIONS'), explain: [] };
+    if (this.#draining) return { outcome: 'denied', denial: deny('DRAINING') };
+    if (!current) return { outcome: 'denied', denial: deny('CONFIG_NOT_LOADED') };
+    if (this.#sessions.size >= this.#deps.maxSessions) return { outcome: 'denied', denial: deny('TOO_MANY_CONNECTIONS') };
     const target = current.config.targets.find((candidate) => candidate.name === targetName);
-    if (!target) return { outcome: 'denied', denial: deny('ACCESS_DENIED'), explain: [] };
+    if (!target) return { outcome: 'denied', denial: deny('ACCESS_DENIED') };
     const slot = slotKey(identity, targetName);
-    const open = this.list().filter((session) => slotKey(session.identity, session.permit.target.name) === slot).length + (this.#reserved.get(slot) ?? 0);
-    const outcome = this.#authorize(identity, target, database, current.config, open, sessionId);
-    if (outcome.outcome === 'allowed') this.#reserved.set(slot, (this.#reserved.get(slot) ?? 0) + 1);
-    return outcome;
-  }
-
-  /** Gives a reserved slot back without a session. */
-  release(identity: Identity, targetName: string): void {
-    const slot = slotKey(identity, targetName);
-    const left = (this.#reserved.get(slot) ?? 1) - 1;
-    if (left > 0) this.#reserved.set(slot, left);
-    else this.#reserved.delete(slot);
-  }
-
-  register(session: Session): void {
-    this.release(session.identity, session.permit.target.name);
-    this.#sessions.set(session.id, session);
+    const others = this.list().filter((session) => slotKey(session.identity, session.permit.target.name) === slot).length;
+    const outcome = this.#authorize(identity, target, database, current.config, others, sessionId);
+    if (outcome.outcome !== 'allowed') return outcome;
+    const session = new Session(sessionId, outcome.permit, this.#deps.clock);
+    this.#sessions.set(sessionId, session);
+    return { outcome: 'opened', session };
   }
 
   remove(session: Session): void {
@@ -123,6 +115,9 @@ export class SessionRegistry {
     }
     const outcome = this.#authorize(session.identity, target, session.permit.database, config, 0, session.id);
     if (outcome.outcome === 'allowed') return session.replacePermit(outcome.permit);
+    // A grant whose time is over is gone before `tick` looks: the user is told that it ended, not that somebody took it.
+    endIfOver(session, this.#deps.clock.now() + toleranceMs, this.#deps.clock.monotonicMs());
+    if (session.ended) return;
     this.#deps.log.info('session revoked', { sessionId: session.id, target: target.name });
     session.end({ reason: 'Revoked', denial: deny('SESSION_REVOKED') });
   }
@@ -132,6 +127,9 @@ export class SessionRegistry {
     return authorize({ identity, target, database, config, nowMs: this.#deps.clock.now(), grants, openSessions });
   }
 }
+
+/** The approver's timer and our clock need not agree to the millisecond. */
+const toleranceMs = 100;
 
 function endIfOver(session: Session, now: number, monotonic: number): void {
   const { permit } = session;
