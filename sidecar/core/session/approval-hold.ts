@@ -64,7 +64,7 @@ export async function waitForApproval(held: HeldFor, deps: HoldDeps): Promise<Ho
   const asked = await deps.approver.ask(ask);
   if (asked.outcome === 'refused') return { outcome: 'denied', request: null, denial: deny(asked.code, { detail: ruleDetail(held.by) }) };
   const { pending } = asked;
-  await deps.onPending?.(pending);
+  await announcePending(pending, deps);
   const notice = (kind: HoldNotice['kind']): void => deps.announce({
     kind, request: pending.name, groups: held.approval.groups, by: held.by, decideByMs: pending.decideByMs, howToDecide: deps.approver.howToDecide(pending.name), locksKept: held.statement?.view.inTransaction ?? false,
   });
@@ -77,6 +77,16 @@ export async function waitForApproval(held: HeldFor, deps: HoldDeps): Promise<Ho
     return toHoldOutcome(outcome, ask.digest, pending, held);
   } finally {
     clearInterval(repeat);
+  }
+}
+
+/** What cannot be recorded must not wait: nobody should approve what will never run. */
+async function announcePending(pending: PendingApproval, deps: HoldDeps): Promise<void> {
+  try {
+    await deps.onPending?.(pending);
+  } catch (error) {
+    await pending.withdraw('RECORDER_FAILED');
+    throw error;
   }
 }
 

@@ -2,11 +2,10 @@ import type { ProxyConfig } from '../../../contract/proxy-config.ts';
 import { type Denial, deny } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
 import { verifyToken } from '../identity/verify-token.ts';
-import type { AuthorizeOutcome } from '../policy/authorize.ts';
 import type { Approver, Clock, ConfigSource, KeySource, Logger } from '../ports.ts';
 import { type HeldFor, type HoldNotice, waitForApproval } from './approval-hold.ts';
 import type { SessionRegistry } from './registry.ts';
-import { Session } from './session.ts';
+import type { Session } from './session.ts';
 
 /** What a protocol does for the admission: it asks for the token and can show a notice while an approval is pending. */
 export interface AdmissionPort {
@@ -57,11 +56,7 @@ export async function openSession(port: AdmissionPort, ask: AdmissionAsk, deps: 
   if (asked.outcome === 'denied') return { ...asked, identity: null };
   const verified = await verifyAndForget(asked.token, current.config, deps);
   if (verified.outcome === 'denied') return { ...verified, identity: null };
-  const admitted = await admit(verified.identity, port, ask, deps);
-  if (admitted.outcome !== 'allowed') return { outcome: 'denied', denial: admitted.denial, identity: verified.identity };
-  const session = new Session(ask.sessionId, admitted.permit, deps.clock);
-  deps.registry.register(session);
-  return { outcome: 'opened', session };
+  return admit(verified.identity, port, ask, deps);
 }
 
 async function verifyAndForget(token: Uint8Array, config: ProxyConfig, deps: AdmissionDeps): ReturnType<typeof verifyToken> {
@@ -72,22 +67,22 @@ async function verifyAndForget(token: Uint8Array, config: ProxyConfig, deps: Adm
   }
 }
 
-type Admitted = Extract<AuthorizeOutcome, { outcome: 'allowed' }> | { readonly outcome: 'denied'; readonly denial: Denial };
-
-async function admit(identity: Identity, port: AdmissionPort, ask: AdmissionAsk, deps: AdmissionDeps): Promise<Admitted> {
-  const first = deps.registry.admit(identity, ask.target, ask.database, ask.sessionId);
-  if (first.outcome !== 'needs-approval') return first;
+async function admit(identity: Identity, port: AdmissionPort, ask: AdmissionAsk, deps: AdmissionDeps): Promise<OpenOutcome> {
+  const first = deps.registry.open(identity, ask.target, ask.database, ask.sessionId);
+  if (first.outcome === 'opened') return first;
+  if (first.outcome === 'denied') return { outcome: 'denied', denial: first.denial, identity };
   ask.onHold(true);
   try {
     const held: HeldFor = { sessionId: ask.sessionId, identity, target: ask.target, namespace: namespaceOf(deps), database: ask.database, by: first.by, approval: first.approval, statement: null, digestKey: deps.digestKey };
     const outcome = await waitForApproval(held, { approver: deps.approver, announce: (notice) => port.announceHold(notice), cancelled: port.gone });
-    if (outcome.outcome !== 'approved') return { outcome: 'denied', denial: outcome.denial };
+    if (outcome.outcome !== 'approved') return { outcome: 'denied', denial: outcome.denial, identity };
   } finally {
     ask.onHold(false);
   }
-  const second = deps.registry.admit(identity, ask.target, ask.database, ask.sessionId);
-  if (second.outcome === 'needs-approval') return { outcome: 'denied', denial: deny('APPROVAL_SUPERSEDED') };
-  return second;
+  // The policies may have changed while it waited.
+  const second = deps.registry.open(identity, ask.target, ask.database, ask.sessionId);
+  if (second.outcome === 'opened') return second;
+  return { outcome: 'denied', denial: second.outcome === 'denied' ? second.denial : deny('APPROVAL_SUPERSEDED'), identity };
 }
 
 function namespaceOf(deps: AdmissionDeps): string {

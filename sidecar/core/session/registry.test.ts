@@ -3,7 +3,7 @@ import type { ProxyConfig } from '../../../contract/proxy-config.ts';
 import { fakeClock } from '../../../tools/testkit/fake-clock.ts';
 import { aConfig, anIdentity, aPolicy, type ShortPolicy } from '../../../tools/testkit/policies.ts';
 import { SessionRegistry } from './registry.ts';
-import { Session, type SessionEnd } from './session.ts';
+import type { SessionEnd } from './session.ts';
 
 // 2025-06-02 is a Monday.
 const start = Date.parse('2025-06-02T17:00:00Z');
@@ -24,12 +24,11 @@ beforeEach(() => {
 /** A session as a protocol would run it; `busy` and `held` are switched by the test. */
 function open(policy: ShortPolicy, identity = anIdentity(), id = 's1') {
   config = aConfig([aPolicy('oncall', policy)]);
-  const outcome = registry.admit(identity, 'orders-db', 'orders', id);
-  if (outcome.outcome !== 'allowed') throw new Error(outcome.outcome === 'denied' ? outcome.denial.code : outcome.outcome);
-  const session = new Session(id, outcome.permit, clock);
+  const outcome = registry.open(identity, 'orders-db', 'orders', id);
+  if (outcome.outcome !== 'opened') throw new Error(outcome.outcome === 'denied' ? outcome.denial.code : outcome.outcome);
+  const { session } = outcome;
   const seen = { session, busy: false, held: false, notices: [] as string[], ended: null as SessionEnd | null };
   session.attach({ isBusy: () => seen.busy || seen.held, isHeld: () => seen.held, warn: (message) => seen.notices.push(message), end: (cause) => { seen.ended = cause; } });
-  registry.register(session);
   return seen;
 }
 
@@ -129,14 +128,15 @@ describe('draining', () => {
     running.busy = false;
     pass(200);
     expect(codeOf(running)).toBe('DRAINING');
-    expect(registry.admit(anIdentity(), 'orders-db', 'orders', 'late')).toMatchObject({ outcome: 'denied', denial: { code: 'DRAINING' } });
+    expect(registry.open(anIdentity(), 'orders-db', 'orders', 'late')).toMatchObject({ outcome: 'denied', denial: { code: 'DRAINING' } });
   });
 });
 
 test('two logins at once cannot pass a limit of one session', () => {
   config = aConfig([aPolicy('oncall', { limits: { concurrentSessions: 1 } })]);
-  expect(registry.admit(anIdentity(), 'orders-db', 'orders', 'a').outcome).toBe('allowed');
-  expect(registry.admit(anIdentity(), 'orders-db', 'orders', 'b')).toMatchObject({ outcome: 'denied', denial: { code: 'SESSION_LIMIT_REACHED' } });
-  registry.release(anIdentity(), 'orders-db');
-  expect(registry.admit(anIdentity(), 'orders-db', 'orders', 'c').outcome).toBe('allowed');
+  const first = registry.open(anIdentity(), 'orders-db', 'orders', 'a');
+  expect(registry.open(anIdentity(), 'orders-db', 'orders', 'b')).toMatchObject({ outcome: 'denied', denial: { code: 'SESSION_LIMIT_REACHED' } });
+  expect(registry.open(anIdentity({ user: 'bob' }), 'orders-db', 'orders', 'other').outcome).toBe('opened');
+  if (first.outcome === 'opened') registry.remove(first.session);
+  expect(registry.open(anIdentity(), 'orders-db', 'orders', 'c').outcome).toBe('opened');
 });
