@@ -17,6 +17,7 @@ import { holdWords } from './relay/hold-statement.ts';
 import { relay } from './relay/relay.ts';
 import { readStartup, type StartupDeps, type StartupSession } from './startup.ts';
 import { connectUpstream, type Upstream } from './upstream.ts';
+import { sendAndClose } from './wire/close-socket.ts';
 
 /** What serving PostgreSQL connections takes. */
 export interface PostgresDeps extends AdmissionDeps {
@@ -46,7 +47,8 @@ export async function serveConnection(socket: Socket, admission: Admission, targ
   if (startup.kind === 'cancel') {
     deps.count('cancel');
     deps.cancelKeys.cancel(startup.pid, startup.key, startup.remote.ip);
-    startup.socket.destroy();
+    // Over TLS libpq takes an end without close_notify for an error of the cancel.
+    await sendAndClose(startup.socket, null);
     return;
   }
   const login: Login = { startup, targetName, sessionId: deps.newSessionId(), port: new PostgresClientPort(startup) };

@@ -32,7 +32,7 @@ export interface StartupSession extends StartupParameters {
 /** What the first packets of a connection asked for. */
 export type Startup =
   | StartupSession
-  | { readonly kind: 'cancel'; readonly pid: number; readonly key: Buffer; readonly socket: Socket; readonly remote: Remote }
+  | { readonly kind: 'cancel'; readonly pid: number; readonly key: Buffer; readonly socket: Socket | TLSSocket; readonly remote: Remote }
   /** Refused and answered, or gone: nothing is left to do. `code` is null when the peer just went away. */
   | { readonly kind: 'closed'; readonly code: ErrorCode | null; readonly remote: Remote };
 
@@ -62,7 +62,7 @@ export async function readStartup(socket: Socket, deps: StartupDeps): Promise<St
     // One SSLRequest and one GSSENCRequest on each side of the handshake, then the StartupMessage: more is not a client.
     for (let packets = 0; packets < 5; packets++) {
       const packet = await readPacket(leg.reader, deps.signal);
-      if (packet.code === requestCodes.cancel) return readCancel(packet.body, socket, remote);
+      if (packet.code === requestCodes.cancel) return readCancel(packet.body, leg.socket, remote);
       if (packet.code !== requestCodes.ssl && packet.code !== requestCodes.gssEncryption) return await openSession(packet.body, leg, remote, deps);
       if (packet.body.length !== 4 || leg.reader.buffered > 0) return drop(leg, 'PROTOCOL_VIOLATION', remote);
       const encrypt = packet.code === requestCodes.ssl && leg.tls === null && deps.tls !== null;
@@ -93,7 +93,7 @@ async function readPacket(reader: SocketReader, signal: AbortSignal): Promise<{ 
   return { code: body.readUInt32BE(0), body };
 }
 
-function readCancel(body: Buffer, socket: Socket, remote: Remote): Startup {
+function readCancel(body: Buffer, socket: Socket | TLSSocket, remote: Remote): Startup {
   // 16 to 268 bytes with the length field: a key of 4 to 256 bytes.
   if (body.length < 12 || body.length > 264) throw new SallyportError('PROTOCOL_VIOLATION', { length: body.length });
   return { kind: 'cancel', pid: body.readUInt32BE(4), key: Buffer.from(body.subarray(8)), socket, remote };
