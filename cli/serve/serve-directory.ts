@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import type { ProxyConfig } from '../../contract/proxy-config.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -9,6 +10,7 @@ import { type DirectoryConfig, watchConfigDirectory } from '../../sidecar/adapte
 import { readOrCreateKey } from '../../sidecar/adapters/directory/keys.ts';
 import { listenerCertificate } from '../../sidecar/adapters/directory/listener-certificate.ts';
 import { createDirectorySecrets } from '../../sidecar/adapters/directory/secrets.ts';
+import { isLoopbackHost } from '../../sidecar/adapters/fetch-json.ts';
 import { createIssuerKeys } from '../../sidecar/adapters/jwks.ts';
 import { createLineEcho } from '../../sidecar/adapters/line-echo.ts';
 import { openRecorder } from '../../sidecar/adapters/session-recorder.ts';
@@ -72,7 +74,7 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
   closing.defer(() => proxy.drain(0));
   let draining = false;
   const http = closing.use(await serveHttpApi({
-    host: options.http.host, port: options.http.port, tls: null, desk: approvals, metrics, clock, log,
+    host: options.http.host, port: options.http.port, tls: httpTls(options), desk: approvals, metrics, clock, log,
     verify: async (token) => {
       const inForce = config.current();
       return inForce ? verifyToken(token, inForce.config, keys, clock.now()) : { outcome: 'denied', denial: deny('CONFIG_NOT_LOADED') };
@@ -83,7 +85,7 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
       approverGroups: session.permit.policies.flatMap((policy) => policy.rules.flatMap((rule) => rule.approval?.groups ?? [])),
     })) },
   }));
-  log.info('ready', { http: `http://${options.http.host}:${http.port}`, targets: Object.fromEntries(proxy.ports()) });
+  log.info('ready', { http: `${httpTls(options) ? 'https' : 'http'}://${options.http.host}:${http.port}`, targets: Object.fromEntries(proxy.ports()) });
 
   await new Promise<void>((resolve) => shutdown.signal.addEventListener('abort', () => resolve(), { once: true }));
   draining = true;
@@ -106,6 +108,12 @@ function openConfig(options: ServeOptions, secrets: ReturnType<typeof createDire
       return outcome;
     },
   });
+}
+
+/** Off this machine a token travels over TLS only: the HTTP API then shows the listeners' certificate, read at the start. */
+function httpTls(options: ServeOptions): { readonly certificate: Buffer; readonly key: Buffer } | null {
+  if (isLoopbackHost(options.http.host) || !options.tls) return null;
+  return { certificate: readFileSync(options.tls.certificateFile), key: readFileSync(options.tls.keyFile) };
 }
 
 /** An approval stands only while the policy, generation and rule that asked for it are in force. */

@@ -157,6 +157,9 @@ describe.each(['embedded', 'system'])('PostgreSQL (%s)', (version) => {
     ]);
     expect(answers).toEqual([[[oddDatabase, null, 'sallyport-catalog', '', '10s']], [[''], ['é']], []]);
     await expect(side.query('create table t (a int)')).rejects.toMatchObject({ code: 'CATALOG_UNAVAILABLE', detail: { sqlstate: expect.stringMatching(/^25006$|^3F000$|^42501$/) } });
+    // An error of the server leaves the connection in order; a lock timeout must not cost a login.
+    expect(await side.query('select 1')).toEqual([['1']]);
+    await side.close();
     expect(side.isOpen()).toBe(false);
     await expect(side.query('select 1')).rejects.toMatchObject({ code: 'CATALOG_UNAVAILABLE' });
   });
