@@ -36,8 +36,9 @@ function textOf(value: Buffer, format: 0 | 1, typeOid: number): string {
     case 21:
       return value.length === 2 ? String(value.readInt16BE(0)) : value.toString('base64');
     case 23:
-    case 26:
       return value.length === 4 ? String(value.readInt32BE(0)) : value.toString('base64');
+    case 26:
+      return value.length === 4 ? String(value.readUInt32BE(0)) : value.toString('base64');
     case 700:
       return value.length === 4 ? String(value.readFloatBE(0)) : value.toString('base64');
     case 701:

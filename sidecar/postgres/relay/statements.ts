@@ -79,8 +79,4 @@ export class NameTable<T> {
   clear(which: (value: T) => boolean = () => true): void {
     for (const [name, value] of this.#confirmed) if (which(value)) this.#confirmed.delete(name);
   }
-
-  values(): readonly T[] {
-    return [...this.#confirmed.values()];
-  }
 }

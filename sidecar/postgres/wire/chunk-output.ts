@@ -102,7 +102,7 @@ export class ChunkOutput implements Omit<FrameSink, 'take'> {
     if (this.#scratchEnd + count <= this.#scratch.length) return;
     const open = this.length;
     if (open + count > this.#limitBytes) throw new SallyportError('MASKED_ROW_TOO_LONG', { limitBytes: this.#limitBytes });
-    const grown = Buffer.allocUnsafeSlow(Math.max(scratchBytes, (open + count) * 2));
+    const grown = Buffer.allocUnsafeSlow(Math.max(scratchBytes, Math.min((open + count) * 2, this.#limitBytes)));
     this.#scratch.copy(grown, 0, this.#scratchStart, this.#scratchEnd);
     this.#scratch = grown;
     this.#scratchStart = 0;
