@@ -5,7 +5,13 @@ import { type ByteClient, openByteClient } from './byte-client.ts';
 import type { Random } from './random.ts';
 import type { Step } from './sequences.ts';
 
-/** What differs, or null. */
+/** What came of one sequence. `cut`: an answer that differs on purpose ended the comparison early. */
+export interface Comparison {
+  readonly divergence: Divergence | null;
+  readonly cut: boolean;
+}
+
+/** What differs. */
 export interface Divergence {
   readonly steps: readonly Step[];
   readonly direct: readonly string[];
@@ -31,13 +37,14 @@ export async function twoWays(world: World): Promise<TwoWays> {
 /**
  * Sends one sequence to the server directly, through the gateway in one piece, and through the gateway in random pieces.
  *
- * @returns the first difference in what came back.
+ * @returns the first difference in what came back, if any.
  */
-export async function compareAnswers(ways: TwoWays, steps: readonly Step[], random: Random): Promise<Divergence | null> {
+export async function compareAnswers(ways: TwoWays, steps: readonly Step[], random: Random): Promise<Comparison> {
   const [direct, whole, split] = await Promise.all([play(ways.direct, steps, null), play(ways.proxied, steps, null), play(ways.proxied, steps, random)]);
-  if (!alike(direct, whole)) return { steps, direct, proxied: whole, how: 'whole' };
-  if (!alike(direct, split)) return { steps, direct, proxied: split, how: 'split' };
-  return null;
+  const cut = [whole, split].some((lines) => lines.some((line) => line.startsWith('!')));
+  if (!alike(direct, whole)) return { divergence: { steps, direct, proxied: whole, how: 'whole' }, cut };
+  if (!alike(direct, split)) return { divergence: { steps, direct, proxied: split, how: 'split' }, cut };
+  return { divergence: null, cut };
 }
 
 const prelude = write.query('create temp table t (a int4, b text)');
@@ -74,11 +81,25 @@ async function writePieces(client: ByteClient, bytes: Buffer, random: Random): P
 
 /** Where the connection ends, the last words may be lost on either side: what both say before must agree, and both must close. */
 function alike(direct: readonly string[], proxied: readonly string[]): boolean {
-  if (direct.at(-1) !== 'closed' || proxied.at(-1) !== 'closed') return direct.length === proxied.length && direct.every((line, index) => line === proxied[index]);
+  const deliberate = proxied.findIndex((line) => line.startsWith('!'));
+  if (deliberate >= 0) return sameLines(direct.slice(0, deliberate), proxied.slice(0, deliberate));
+  if (direct.at(-1) !== 'closed' || proxied.at(-1) !== 'closed') return direct.length === proxied.length && sameLines(direct, proxied);
   const [left, right] = [beforeTheEnd(direct), beforeTheEnd(proxied)];
   const common = Math.min(left.length, right.length);
-  return left.slice(0, common).every((line, index) => line === right[index]);
+  return sameLines(left.slice(0, common), right.slice(0, common));
 }
+
+function sameLines(direct: readonly string[], proxied: readonly string[]): boolean {
+  return direct.every((line, index) => line === proxied[index] || isSameFailure(line, proxied[index] ?? ''));
+}
+
+/** In a failed transaction the server says 25P02 for whatever it still finds; the gateway looks the name up first. */
+function isSameFailure(direct: string, proxied: string): boolean {
+  return direct === 'E ERROR 25P02' && (proxied === 'E ERROR 34000' || proxied === 'E ERROR 26000');
+}
+
+/** Answers that differ on purpose (docs/postgres.md, "Differences"): what follows them cannot be compared. */
+const deliberate = /\[SEARCH_PATH_UNKNOWN\]|not allowed during COPY/;
 
 function beforeTheEnd(lines: readonly string[]): readonly string[] {
   return lines.filter((line) => line !== 'closed' && !/^E (FATAL|ERROR) 08P01/.test(line));
@@ -90,6 +111,7 @@ function describeFrame({ type, body }: Frame): string {
     case 'E':
     case 'N': {
       const fields = readFields(body);
+      if (deliberate.test(`${fields.get('M')} ${fields.get('D')}`)) return `! ${fields.get('M')}`;
       return `${type} ${fields.get('S')} ${fields.get('C')}`;
     }
     case 'T':

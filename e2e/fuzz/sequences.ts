@@ -30,7 +30,22 @@ export function randomSequence(random: Random): readonly Step[] {
   const steps: Step[] = [];
   const length = 3 + random.int(22);
   while (steps.length < length) steps.push(...random.weighted(groups)(random));
-  return steps;
+  return withoutSyncAmongRows(steps);
+}
+
+/**
+ * Sync and Flush between rows of a COPY FROM STDIN are left out: when a row before them has made the COPY fail, the server answers the Sync, else it ignores it,
+ * and the gateway cannot know which (docs/postgres.md, "Differences").
+ */
+function withoutSyncAmongRows(steps: readonly Step[]): readonly Step[] {
+  let rows = false;
+  let copy = false;
+  return steps.filter(({ shown }) => {
+    if (shown.includes('copy') && shown.includes('from stdin')) copy = true;
+    if (shown === 'c' || shown === 'f') copy = rows = false;
+    if (shown.startsWith('d ')) rows = copy;
+    return !(rows && (shown === 'S' || shown === 'H'));
+  });
 }
 
 type Group = (random: Random) => readonly Step[];

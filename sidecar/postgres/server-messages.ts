@@ -13,8 +13,8 @@ import { endCopyWait } from './relay/copy-in.ts';
 import { currentExecution, violation } from './relay/current-execution.ts';
 import { applyEffect, undoSent } from './relay/effects.ts';
 import { type Execution, recordResult } from './relay/execution.ts';
-import { executionsOf, type OwnQuestion, type Reply } from './relay/reply-queue.ts';
-import { errorFrame } from './relay/refuse.ts';
+import { executionsOf, type OwnQuestion, type Poison, type Reply } from './relay/reply-queue.ts';
+import { errorFrame, poisonSqlstates } from './relay/refuse.ts';
 import { describedRows, handleRow } from './relay/rows.ts';
 
 /**
@@ -174,7 +174,7 @@ function failTransaction(context: RelayContext): void {
   if (context.queue.length > 0) return context.end({ reason: 'Failed', denial: deny('ROW_LIMIT_REACHED', { message: 'a limit was reached inside a pipeline' }) });
   context.batch.bytes.add(write.execute(`sallyport_refused_${randomBytes(12).toString('hex')}`));
   context.batch.bytes.add(write.sync());
-  context.queue.push({ kind: 'poison', denial: null, own: null });
+  context.queue.push({ kind: 'poison', form: 'execute', denial: null, position: null, dropsUnnamed: false, own: null, answered: false });
   context.queue.push({ kind: 'sync', own: null });
 }
 
@@ -222,8 +222,9 @@ function failHead(context: RelayContext, reply: Reply, fields: ReadonlyMap<strin
       // The implicit transaction failed as it was committed: its Sync is answered all the same.
       return tellError(context, null, fields);
     case 'poison':
-      if (sqlstate !== '34000') throw violation('a refused portal ran');
-      if (reply.denial) context.toClient.add(errorFrame(reply.denial));
+      failPoison(context, reply, sqlstate);
+      // A Query brings its own ReadyForQuery.
+      if (reply.form === 'query') return undoSent(context);
       break;
     case 'execute':
       tellError(context, reply.execution, fields);
@@ -243,6 +244,14 @@ function failHead(context: RelayContext, reply: Reply, fields: ReadonlyMap<strin
   }
   context.queue.shift();
   skipToSync(context);
+}
+
+/** The refused message failed on the server as it should. */
+function failPoison(context: RelayContext, reply: Poison, sqlstate: string): void {
+  if (reply.answered || sqlstate !== poisonSqlstates[reply.form]) throw violation('what stood for a refused message ran');
+  reply.answered = true;
+  if (reply.dropsUnnamed) context.statements.confirm('', null);
+  if (reply.denial) context.toClient.add(errorFrame(reply.denial, 'ERROR', reply.position));
 }
 
 /** The server drops everything up to Sync: so do the queue and, if Sync has not come yet, the client side. */
@@ -349,7 +358,8 @@ function functionResult(context: RelayContext, frame: FrameReader): void {
 function readyForQuery(context: RelayContext, frame: FrameReader): void {
   const status = String.fromCharCode(frame.buffer[frame.start + 5] as number);
   if (frame.end - frame.start !== 6 || (status !== 'I' && status !== 'T' && status !== 'E')) throw violation('transaction status');
-  const reply = head(context, 'sync', 'query', 'function');
+  const reply = head(context, 'sync', 'query', 'function', 'poison');
+  if (!isAnswered(reply)) throw violation('ready before the answer');
   context.queue.shift();
   context.status = status;
   if (status === 'I') context.portals.clear((portal) => !portal.hold);
@@ -365,4 +375,17 @@ function readyForQuery(context: RelayContext, frame: FrameReader): void {
   }
   if (reply.own && typeof reply.own === 'object') reply.own.done();
   else pass(context, frame);
+}
+
+function isAnswered(reply: Reply): boolean {
+  switch (reply.kind) {
+    case 'query':
+      return reply.current >= reply.executions.length;
+    case 'function':
+      return reply.execution === null;
+    case 'poison':
+      return reply.form === 'query' && reply.answered;
+    default:
+      return true;
+  }
 }

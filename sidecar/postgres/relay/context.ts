@@ -55,6 +55,8 @@ export interface RelayContext {
   copyIn: Execution | null;
   /** The COPY FROM STDIN whose start (or end without one) the client's next messages wait for. */
   copyStarted: { readonly execution: Execution; readonly resolve: () => void } | null;
+  /** Resolves the wait for the server's answer to everything that was sent. */
+  allAnswered: (() => void) | null;
   /** Messages that wait for the Execute of a statement that needs an approval. */
   readonly kept: KeptMessage[];
   /** A statement waits for an approval. */
@@ -74,6 +76,11 @@ export interface RelayContext {
   end(cause: SessionEnd): void;
   /** Stops what runs on the server. Resolves when the cancel has been taken. */
   cancelUpstream(): Promise<void>;
+}
+
+/** True when a message that waited has nothing left to do: the session ended, or an earlier message failed meanwhile and the server skips this one. */
+export function isSkipped(context: RelayContext): boolean {
+  return context.discarding !== 'no' || context.ended !== null;
 }
 
 export interface RelayLimits {

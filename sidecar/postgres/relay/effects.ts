@@ -1,21 +1,21 @@
 import type { StatementEffect, StatementFacts } from '../../core/sql/statement-facts.ts';
 import type { RelayContext } from './context.ts';
-import type { Reply } from './reply-queue.ts';
+import { endsSegment, type Reply } from './reply-queue.ts';
 import type { Portal, PreparedStatement } from './statements.ts';
 
 /** A statement with an effect on names was forwarded: later messages of the same pipeline see it. */
-export function sendEffect(context: RelayContext, facts: StatementFacts, text: string): void {
+export function sendEffect(context: RelayContext, facts: StatementFacts, text: string, earlier = false): void {
   const { effect } = facts;
   switch (effect?.kind) {
     case 'prepare':
-      return context.statements.send(effect.name, preparedBySql(context, effect, text));
+      return context.statements.send(effect.name, preparedBySql(context, effect, text), earlier);
     case 'declare':
-      return context.portals.send(effect.name, declaredBySql(context, effect, text));
+      return context.portals.send(effect.name, declaredBySql(context, effect, text), earlier);
     case 'deallocate':
-      if (effect.name !== null) context.statements.send(effect.name, null);
+      if (effect.name !== null) context.statements.send(effect.name, null, earlier);
       return undefined;
     case 'close':
-      if (effect.name !== null) context.portals.send(effect.name, null);
+      if (effect.name !== null) context.portals.send(effect.name, null, earlier);
       return undefined;
     default:
       return undefined;
@@ -27,10 +27,10 @@ export function applyEffect(context: RelayContext, facts: StatementFacts, text: 
   const { effect } = facts;
   switch (effect?.kind) {
     case 'prepare':
-      context.statements.confirm(effect.name, context.statements.get(effect.name) ?? preparedBySql(context, effect, text));
+      context.statements.confirmMade(effect.name, preparedBySql(context, effect, text), (sent) => sent.bySql && sent.text === text);
       break;
     case 'declare':
-      context.portals.confirm(effect.name, context.portals.get(effect.name) ?? declaredBySql(context, effect, text));
+      context.portals.confirmMade(effect.name, declaredBySql(context, effect, text), ({ statement }) => statement.bySql && statement.text === text);
       break;
     case 'deallocate':
       if (effect.name === null) context.statements.clear();
@@ -58,28 +58,33 @@ export function applyEffect(context: RelayContext, facts: StatementFacts, text: 
 export function undoSent(context: RelayContext): void {
   context.statements.dropSent();
   context.portals.dropSent();
-  for (const reply of context.queue.all()) resend(context, reply);
-  for (const { reply } of context.kept) resend(context, reply);
+  const replies = context.queue.all();
+  const boundary = replies.findLastIndex(endsSegment);
+  for (const [index, reply] of replies.entries()) resend(context, reply, index <= boundary);
+  for (const { reply } of context.kept) resend(context, reply, false);
 }
 
-function resend(context: RelayContext, reply: Reply): void {
+function resend(context: RelayContext, reply: Reply, earlier: boolean): void {
   switch (reply.kind) {
     case 'parse':
-      if (!reply.own) context.statements.send(reply.statement.name, reply.statement);
+      if (!reply.own) context.statements.send(reply.statement.name, reply.statement, earlier);
       break;
     case 'bind':
-      if (reply.portal) context.portals.send(reply.portal.name, reply.portal);
+      if (reply.portal) context.portals.send(reply.portal.name, reply.portal, earlier);
       break;
     case 'close':
-      if (!reply.own) (reply.what === 'statement' ? context.statements : context.portals).send(reply.name, null);
+      if (!reply.own) (reply.what === 'statement' ? context.statements : context.portals).send(reply.name, null, earlier);
       break;
     case 'execute':
-      if (reply.execution) sendEffect(context, reply.execution.facts, reply.execution.text);
+      if (reply.execution) sendEffect(context, reply.execution.facts, reply.execution.text, earlier);
+      break;
+    case 'poison':
+      if (reply.dropsUnnamed) context.statements.send('', null, earlier);
       break;
     case 'query':
-      for (const execution of reply.executions.slice(reply.current)) sendEffect(context, execution.facts, execution.text);
-      context.statements.send('', null);
-      context.portals.send('', null);
+      for (const execution of reply.executions.slice(reply.current)) sendEffect(context, execution.facts, execution.text, earlier);
+      context.statements.send('', null, earlier);
+      context.portals.send('', null, earlier);
       break;
     default:
       break;

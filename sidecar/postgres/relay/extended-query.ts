@@ -8,7 +8,7 @@ import { type BindMessage, readBind } from '../wire/bind.ts';
 import * as write from '../wire/frame-writer.ts';
 import { readExecute, readNamed } from '../wire/named.ts';
 import { type ParseMessage, readParse } from '../wire/parse.ts';
-import type { RelayContext } from './context.ts';
+import { isSkipped, type RelayContext } from './context.ts';
 import { waitForCopy } from './copy-in.ts';
 import { sendEffect, undoSent } from './effects.ts';
 import { startExecution } from './execution.ts';
@@ -19,6 +19,7 @@ import { judge, judgeApproved, resolveIndirection, spendEquality, type Verdict }
 import { freshSearchPath } from './own-question.ts';
 import { meansTheSame, portalFacts, refreshNamed, refreshStatement } from './refresh.ts';
 import { endsSession, refuseExtended } from './refuse.ts';
+import { settled, startSegment } from './settle.ts';
 import type { Portal, PreparedStatement } from './statements.ts';
 
 /** Parse: the text is read and judged; a statement that will need an approval is prepared, not yet run. */
@@ -30,7 +31,7 @@ export function handleParse(context: RelayContext, buffer: Buffer, start: number
   if (read.outcome === 'refused') return refuseText(context, message, '', '', read.denial);
   if (context.statements.size >= context.limits.preparedStatements) return refuseText(context, message, '', '', deny('TOO_MANY_STATEMENTS'));
   const frame = buffer.subarray(start, end);
-  const path = freshSearchPath(context);
+  const path = freshSearchPath(context, 'pipeline');
   if (path) return path.then(() => inspectParse(context, message, read.text, frame));
   return inspectParse(context, message, read.text, frame);
 }
@@ -53,8 +54,8 @@ function judgeParse(context: RelayContext, message: ParseMessage, text: string, 
 function forwardParse(context: RelayContext, message: ParseMessage, text: string, facts: StatementFacts | null, frame: Buffer): void | Promise<void> {
   // While something was waited for, the server may have failed the pipeline: it skips to Sync, and so do we.
   if (context.discarding !== 'no') return undefined;
-  const verdict = facts ? judge(context, resolveIndirection(context, facts)) : null;
-  if (facts && verdict?.outcome === 'refuse') return refuseRecorded(context, facts, { ...originOfText(text), statementName: message.name }, verdict);
+  const verdict = facts ? judgePrepared(context, facts) : null;
+  if (facts && verdict?.outcome === 'refuse') return refuseRecorded(context, facts, { ...originOfText(text), statementName: message.name }, verdict, message.name === '');
   const statement: PreparedStatement = {
     name: message.name, text, exactText: Buffer.from(message.text), parameterTypes: message.parameterTypes, facts, inspectionKey: context.inspector.key(), bySql: false, fields: undefined, plans: new Map(),
   };
@@ -66,17 +67,32 @@ function forwardParse(context: RelayContext, message: ParseMessage, text: string
   return undefined;
 }
 
+/** Nothing runs at Parse: EXECUTE of a name that is not there (yet) is judged when it is executed, as the server looks it up then. */
+function judgePrepared(context: RelayContext, facts: StatementFacts): Verdict | null {
+  const { effect } = facts;
+  // In a masked session our own Describe would fail on it.
+  if (effect?.kind === 'execute' && !context.inspector.masked && !context.statements.get(effect.name)?.facts) return null;
+  return judge(context, resolveIndirection(context, facts));
+}
+
 /** Bind: remembers the parameters; kept back while the statement needs an approval. */
 export function handleBind(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
   if (context.discarding !== 'no') return undefined;
   if (context.kept.some(({ reply }) => reply.kind === 'bind')) releaseKept(context);
   const message = readBind(buffer, start, end);
+  const frame = buffer.subarray(start, end);
+  const open = settled(context, { statements: [message.statement] });
+  if (open) return open.then(() => findStatement(context, message, frame));
+  return findStatement(context, message, frame);
+}
+
+function findStatement(context: RelayContext, message: BindMessage, frame: Buffer): void | Promise<void> {
+  if (isSkipped(context)) return undefined;
   const statement = context.statements.get(message.statement);
   if (!statement) return refuseInOrder(context, unknownStatement(message.statement));
   if (context.portals.size >= context.limits.portals) return refuseInOrder(context, deny('TOO_MANY_STATEMENTS'));
-  const frame = buffer.subarray(start, end);
   // The server plans the statement anew under the search path of now, so it is judged under that one too.
-  const path = freshSearchPath(context);
+  const path = freshSearchPath(context, 'pipeline');
   const stale = path ? path.then(() => refreshStatement(context, statement)) : refreshStatement(context, statement);
   if (stale) return stale.then(() => bindPortal(context, message, statement, frame));
   return bindPortal(context, message, statement, frame);
@@ -86,7 +102,7 @@ function bindPortal(context: RelayContext, message: BindMessage, statement: Prep
   if (context.discarding !== 'no') return undefined;
   const { facts } = statement;
   const portal: Portal = { name: message.portal, statement, bound: facts, parameters: ownedParameters(message), resultFormats: message.resultFormats, hold: false, execution: null, fields: undefined };
-  const verdict = facts ? judge(context, resolveIndirection(context, facts)) : null;
+  const verdict = facts ? judgePrepared(context, facts) : null;
   if (facts && verdict?.outcome === 'refuse') return refuseRecorded(context, facts, originOf(context, portal), verdict);
   context.portals.send(portal.name, portal);
   const reply = { kind: 'bind', portal, own: null } as const;
@@ -127,12 +143,26 @@ export function handleClose(context: RelayContext, buffer: Buffer, start: number
 /** Execute: text and parameters are both known, so this is where a statement is decided, held and recorded. */
 export function handleExecute(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
   if (context.discarding !== 'no') return undefined;
-  const message = readExecute(buffer, start, end);
-  const portal = context.portals.get(message.portal);
-  if (!portal) return refuseInOrder(context, deny('PORTAL_UNKNOWN', { message: `portal "${message.portal}" does not exist` }));
+  const { portal: name } = readExecute(buffer, start, end);
   const frame = buffer.subarray(start, end);
-  const path = isPlannedAtBind(portal.statement.facts) ? undefined : freshSearchPath(context);
+  const open = settled(context, { portals: [name] });
+  if (open) return open.then(() => findPortal(context, name, frame));
+  return findPortal(context, name, frame);
+}
+
+function findPortal(context: RelayContext, name: string, frame: Buffer): void | Promise<void> {
+  if (isSkipped(context)) return undefined;
+  const portal = context.portals.get(name);
+  if (!portal) return refuseInOrder(context, deny('PORTAL_UNKNOWN', { message: `portal "${name}" does not exist` }));
+  const path = isPlannedAtBind(portal.statement.facts) ? undefined : freshSearchPath(context, 'pipeline');
   const stale = path ? path.then(() => refreshStatement(context, portal.statement)) : refreshStatement(context, portal.statement);
+  if (stale) return stale.then(() => followNames(context, portal, frame));
+  return followNames(context, portal, frame);
+}
+
+/** An Execute of EXECUTE or FETCH runs what that name means now. */
+function followNames(context: RelayContext, portal: Portal, frame: Buffer): void | Promise<void> {
+  const stale = portal.statement.facts ? refreshNamed(context, [portal.statement.facts]) : undefined;
   if (stale) return stale.then(() => judgeExecute(context, portal, frame));
   return judgeExecute(context, portal, frame);
 }
@@ -145,7 +175,7 @@ function isPlannedAtBind(facts: StatementFacts | null): boolean {
 }
 
 function judgeExecute(context: RelayContext, portal: Portal, frame: Buffer): void | Promise<void> {
-  if (context.discarding !== 'no') return undefined;
+  if (isSkipped(context)) return undefined;
   const own = portalFacts(portal);
   if (!own) return forwardExecute(context, portal, frame, emptyFacts, { effect: 'Allow', by: [] }, []);
   const facts = resolveIndirection(context, own);
@@ -169,7 +199,7 @@ async function holdExecute(context: RelayContext, portal: Portal, frame: Buffer,
     (approved) => judgeAgain(context, portal, facts, approved),
   );
   // While it waited, the server may have failed an earlier statement of the pipeline: it skips to Sync, and so do we.
-  if (context.ended || context.discarding !== 'no') return undefined;
+  if (isSkipped(context)) return undefined;
   if (outcome.outcome === 'refused') {
     dropKept(context);
     return refuseExtended(context, outcome.denial);
@@ -220,6 +250,7 @@ export function handleSync(context: RelayContext, buffer: Buffer, start: number,
   }
   context.batch.bytes.keep(buffer, start, end);
   context.queue.push({ kind: 'sync', own: null });
+  startSegment(context);
 }
 
 /** Flush passes. */
@@ -232,14 +263,14 @@ export function handleFlush(context: RelayContext, buffer: Buffer, start: number
 function refuseText(context: RelayContext, message: ParseMessage, text: string, redactedText: string, denial: Denial): Promise<void> {
   context.totals.denied++;
   return recordAttempt(context, 'statement.denied', { redactedText }, { ...originOfText(text), statementName: message.name }, { decision: null, denial, request: null }).then(() => {
-    if (!endsSession(context, denial)) refuseExtended(context, denial);
+    if (!endsSession(context, denial)) refuseExtended(context, denial, message.name === '');
   });
 }
 
-function refuseRecorded(context: RelayContext, facts: StatementFacts, origin: Origin, verdict: Extract<Verdict, { outcome: 'refuse' }>): Promise<void> {
+function refuseRecorded(context: RelayContext, facts: StatementFacts, origin: Origin, verdict: Extract<Verdict, { outcome: 'refuse' }>, dropsUnnamed = false): Promise<void> {
   context.totals.denied++;
   dropKept(context);
-  return recordAttempt(context, 'statement.denied', facts, origin, { decision: verdict.decision, denial: verdict.denial, request: null }).then(() => refuseExtended(context, verdict.denial));
+  return recordAttempt(context, 'statement.denied', facts, origin, { decision: verdict.decision, denial: verdict.denial, request: null }).then(() => refuseExtended(context, verdict.denial, dropsUnnamed));
 }
 
 /** What was kept stands before the refused message: the server gets it first. */

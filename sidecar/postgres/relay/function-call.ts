@@ -7,6 +7,7 @@ import { intentOf, type Origin, recordAttempt } from './intents.ts';
 import { releaseKept } from './kept-messages.ts';
 import { judge } from './judge.ts';
 import { refuseQuery } from './refuse.ts';
+import { startSegment } from './settle.ts';
 
 /**
  * FunctionCall, the fast path: refused unless a rule names FunctionCall, always refused in a masked session, recorded either way (G11).
@@ -28,6 +29,7 @@ export function handleFunctionCall(context: RelayContext, buffer: Buffer, start:
   context.batch.bytes.keep(buffer, start, end);
   context.inspector.sent(facts);
   context.queue.push({ kind: 'function', execution, own: null });
+  startSegment(context);
   return undefined;
 }
 

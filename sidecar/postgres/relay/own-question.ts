@@ -6,12 +6,13 @@ import type { OwnQuestion } from './reply-queue.ts';
 /**
  * Asks the server for the session's search path when it is not known for sure, between the client's statements or behind those of an open pipeline.
  *
- * Impossible inside a failed transaction: then unqualified names are refused until it can be asked.
+ * Impossible inside a failed transaction, and before a simple Query in an open pipeline: there our Execute would open a transaction block
+ * that the Query does not end. Then unqualified names are refused until it can be asked.
  * The question uses a named statement and portal: the client's unnamed ones stay.
  */
-export function freshSearchPath(context: RelayContext): void | Promise<void> {
+export function freshSearchPath(context: RelayContext, asksFor: 'query' | 'pipeline'): void | Promise<void> {
   if (!context.inspector.searchPathUnknown()) return undefined;
-  if (context.status === 'E' || context.copyIn) {
+  if (context.status === 'E' || context.copyIn || (asksFor === 'query' && context.sentSinceSync)) {
     context.inspector.setSearchPath(null);
     return undefined;
   }

@@ -1,6 +1,7 @@
 import { deny } from '../../core/errors.ts';
 import type { InspectedQuery, StatementFacts } from '../../core/sql/statement-facts.ts';
 import type { RelayContext } from './context.ts';
+import { settled } from './settle.ts';
 import type { Portal, PreparedStatement } from './statements.ts';
 
 /**
@@ -41,8 +42,16 @@ export function meansTheSame(a: StatementFacts, b: StatementFacts): boolean {
   return a === b || JSON.stringify([a.pairs, a.objects, a.calls]) === JSON.stringify([b.pairs, b.objects, b.calls]);
 }
 
-/** The statements that EXECUTE and FETCH name. */
+/** The statements that EXECUTE and FETCH name: found as the server will find them, then read again if need be. */
 export function refreshNamed(context: RelayContext, statements: readonly StatementFacts[]): void | Promise<void> {
+  const named = statements.flatMap(({ effect }) => (effect?.kind === 'execute' || effect?.kind === 'fetch' ? [effect] : []));
+  if (named.length === 0) return undefined;
+  const open = settled(context, { statements: named.filter(({ kind }) => kind === 'execute').map(({ name }) => name), portals: named.filter(({ kind }) => kind === 'fetch').map(({ name }) => name) });
+  if (open) return open.then(() => refreshFound(context, statements));
+  return refreshFound(context, statements);
+}
+
+function refreshFound(context: RelayContext, statements: readonly StatementFacts[]): void | Promise<void> {
   const waits: Promise<void>[] = [];
   for (const { effect } of statements) {
     if (effect === null) continue;

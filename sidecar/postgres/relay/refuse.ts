@@ -3,48 +3,65 @@ import type { Denial } from '../../core/errors.ts';
 import { wordDenial } from '../sqlstate.ts';
 import { encodeError } from '../wire/error-response.ts';
 import * as write from '../wire/frame-writer.ts';
-import type { RelayContext } from './context.ts';
+import { isSkipped, type RelayContext } from './context.ts';
+import type { Poison } from './reply-queue.ts';
+import { startSegment } from './settle.ts';
 
 /**
  * Refuses a simple Query (or FunctionCall) with the effect of a server error at that place.
  *
  * With nothing else going on we answer ourselves; otherwise the server is made to fail in its place ("poison"), so that
- * an open transaction becomes failed and the answers stay in order.
+ * an open transaction becomes failed and the answers stay in order. The poison is a Query too: in a pipeline that has failed
+ * before it, the server skips both without a ReadyForQuery.
  */
 export function refuseQuery(context: RelayContext, denial: Denial, position: number | null = null): void {
-  // While the refusal was recorded, the server may have failed the pipeline: it drops this message too.
-  if (context.discarding !== 'no') return;
-  if (context.queue.length === 0 && context.status === 'I' && !context.sentSinceSync) {
+  if (isSkipped(context)) return;
+  if (nothingElse(context)) {
+    // Every Query ends the unnamed statement, a failed one too.
+    context.statements.confirm('', null);
     context.toClient.add(errorFrame(context.inspector.shownDenial(denial), 'ERROR', position));
     context.toClient.add(write.readyForQuery('I'));
     context.flushToClient();
     return;
   }
-  poison(context, denial);
-  context.batch.bytes.add(write.sync());
-  context.queue.push({ kind: 'sync', own: null });
-  context.sentSinceSync = false;
+  poison(context, denial, 'query', { position, dropsUnnamed: true });
+  startSegment(context);
 }
 
-/** Refuses a message of the extended protocol; what follows up to Sync is dropped, as a server would. */
-export function refuseExtended(context: RelayContext, denial: Denial): void {
-  if (context.discarding !== 'no') return;
-  if (context.queue.length === 0 && context.status === 'I' && !context.sentSinceSync) {
+/**
+ * Refuses a message of the extended protocol; what follows up to Sync is dropped, as a server would.
+ *
+ * @param dropsUnnamed a Parse of the unnamed statement: the old one is gone although the new one failed.
+ */
+export function refuseExtended(context: RelayContext, denial: Denial, dropsUnnamed = false): void {
+  if (isSkipped(context)) return;
+  if (nothingElse(context)) {
+    if (dropsUnnamed) context.statements.confirm('', null);
     context.toClient.add(errorFrame(context.inspector.shownDenial(denial)));
     context.flushToClient();
     context.discarding = 'locally';
     return;
   }
-  poison(context, denial);
+  poison(context, denial, 'execute', { position: null, dropsUnnamed });
+  context.sentSinceSync = true;
   context.discarding = 'with-server';
 }
 
-/** The server answers 34000 where the refused message stood; the client gets `denial` in its stead. The name cannot be guessed. */
-function poison(context: RelayContext, denial: Denial): void {
-  context.batch.bytes.add(write.execute(`sallyport_refused_${randomBytes(12).toString('hex')}`));
-  context.queue.push({ kind: 'poison', denial: context.inspector.shownDenial(denial), own: null });
-  context.sentSinceSync = true;
+function nothingElse(context: RelayContext): boolean {
+  return context.queue.length === 0 && context.status === 'I' && !context.sentSinceSync;
 }
+
+function poison(context: RelayContext, denial: Denial, form: Poison['form'], more: Pick<Poison, 'position' | 'dropsUnnamed'>): void {
+  context.batch.bytes.add(form === 'query' ? write.query(refusedText) : write.execute(`sallyport_refused_${randomBytes(12).toString('hex')}`));
+  if (more.dropsUnnamed) context.statements.send('', null);
+  context.queue.push({ kind: 'poison', form, denial: context.inspector.shownDenial(denial), ...more, own: null, answered: false });
+}
+
+/** No SQL, so that it fails in every state; the target's own log says why. */
+const refusedText = 'sallyport refused the statement that stood here';
+
+/** What the server answers to a poison (the name of the portal cannot be guessed); anything else means that it ran. */
+export const poisonSqlstates: Readonly<Record<Poison['form'], string>> = { execute: '34000', query: '42601' };
 
 const limitRuinedParsers = 3;
 

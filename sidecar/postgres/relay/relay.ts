@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { SessionRecorder } from '../../../contract/audit.ts';
-import { type Denial, deny, SallyportError } from '../../core/errors.ts';
+import { type Denial, deny, type ErrorCode, SallyportError } from '../../core/errors.ts';
 import type { Approver, Clock, Logger } from '../../core/ports.ts';
 import type { EqualityBudget } from '../../core/session/equality-budget.ts';
 import type { Session, SessionEnd } from '../../core/session/session.ts';
@@ -17,6 +17,7 @@ import { defaultRelayLimits, type RelayContext, type RelayLimits } from './conte
 import { recordResult } from './execution.ts';
 import { errorFrame } from './refuse.ts';
 import { executionsOf, ReplyQueue } from './reply-queue.ts';
+import { tellAllAnswered } from './settle.ts';
 import { NameTable } from './statements.ts';
 
 export interface RelayInput {
@@ -72,7 +73,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   const context: RelayContext = {
     session, recorder, inspector: input.inspector, approver: input.approver, clock: input.clock, log: input.log, digestKey: input.digestKey, equalities: input.equalities, tally: input.tally, limits,
     queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(input.tally.statements), toClient: new ChunkOutput(), muted: null,
-    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, kept: [], held: null, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
+    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, allAnswered: null, kept: [], held: null, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
     commit, flushToClient, tell, end, cancelUpstream: cancel,
   };
 
@@ -180,6 +181,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
         if (context.ended) return;
       }
       flushToClient();
+      tellAllAnswered(context);
       // A question of our own may have been answered, a wait for COPY ended: commit what that made.
       if (!blocked && !context.batch.isEmpty) pump();
     } catch (error) {
@@ -224,7 +226,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
     if (code === 'INTERNAL') input.log.error('relay failed', { sessionId: session.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
     else input.log.info('relay stopped', { sessionId: session.id, code, side, ...(error instanceof SallyportError ? error.detail : {}) });
     const recorderFailed = code === 'RECORDER_FAILED' || code === 'STORAGE_FULL';
-    const denial = side === 'target' && code === 'FRAME_TOO_LONG' ? deny('MASKED_ROW_TOO_LONG') : deny(side === 'target' && code === 'PROTOCOL_VIOLATION' ? 'TARGET_PROTOCOL_VIOLATION' : code);
+    const denial = side === 'target' ? targetDenial(code) : deny(code, whatTheClientDid(error));
     end({ reason: recorderFailed ? 'RecorderFailed' : code.endsWith('PROTOCOL_VIOLATION') ? 'ProtocolViolation' : 'Failed', denial });
   }
 
@@ -268,6 +270,17 @@ const lastRecordMs = 2_000;
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, ms).unref());
+}
+
+function targetDenial(code: ErrorCode): Denial {
+  if (code === 'FRAME_TOO_LONG') return deny('MASKED_ROW_TOO_LONG');
+  return deny(code === 'PROTOCOL_VIOLATION' ? 'TARGET_PROTOCOL_VIOLATION' : code);
+}
+
+/** Our own words for what a client broke: they help to correct it, and hold nothing of the target. */
+function whatTheClientDid(error: unknown): { readonly detail?: string } {
+  const reason = error instanceof SallyportError && error.code === 'PROTOCOL_VIOLATION' ? error.detail['reason'] : undefined;
+  return typeof reason === 'string' ? { detail: reason } : {};
 }
 
 function holdDenial(cause: SessionEnd): Denial {

@@ -24,9 +24,31 @@ export type Reply =
   | { readonly kind: 'query'; readonly executions: readonly Execution[]; readonly own: null; current: number }
   /** Its execution is null once it was answered; ReadyForQuery ends it. */
   | { readonly kind: 'function'; execution: Execution | null; readonly own: null }
-  /** Execute of a portal that does not exist: the server fails where the refused message stood, the client gets `denial`; null: it was told already. */
-  | { readonly kind: 'poison'; readonly denial: Denial | null; readonly own: null }
+  | Poison
   | { readonly kind: 'sync'; readonly own: OwnQuestion | null };
+
+/**
+ * What went in place of a refused message, so that the server fails there.
+ * `execute`: of a portal that does not exist. `query`: a text that is no SQL, which the server skips in a failed pipeline as it skips any Query.
+ */
+export interface Poison {
+  readonly kind: 'poison';
+  readonly form: 'execute' | 'query';
+  /** What the client gets; null: it was told already. */
+  readonly denial: Denial | null;
+  /** Of the mistake in the refused text, 1-based, in characters. */
+  readonly position: number | null;
+  /** The refused message would have ended the unnamed statement. */
+  readonly dropsUnnamed: boolean;
+  readonly own: null;
+  /** The server has failed as it should. */
+  answered: boolean;
+}
+
+/** Sync, Query and FunctionCall end a segment: what was sent before may fail without what follows being skipped. */
+export function endsSegment(reply: Reply): boolean {
+  return reply.kind === 'sync' || reply.kind === 'query' || reply.kind === 'function' || (reply.kind === 'poison' && reply.form === 'query');
+}
 
 /** The executions of a reply that were not answered yet. */
 export function executionsOf(reply: Reply): readonly Execution[] {

@@ -16,6 +16,7 @@ import { judge, judgeApproved, resolveIndirection, spendEquality } from './judge
 import { freshSearchPath } from './own-question.ts';
 import { endsSession, refuseQuery } from './refuse.ts';
 import { meansTheSame, refreshNamed } from './refresh.ts';
+import { startSegment } from './settle.ts';
 
 type Held = Pick<HeldStatement, 'facts' | 'decision'>;
 
@@ -36,7 +37,7 @@ export function handleQuery(context: RelayContext, buffer: Buffer, start: number
   const read = readQueryText(buffer.subarray(bodyCursor(buffer, start, end).position, end));
   if (read.outcome === 'refused') return refuseUnread(context, { text: '', redactedText: '', denial: read.denial });
   const frame = { buffer, start, end };
-  const path = freshSearchPath(context);
+  const path = freshSearchPath(context, 'query');
   if (path) return path.then(() => inspectQuery(context, read.text, frame));
   return inspectQuery(context, read.text, frame);
 }
@@ -146,6 +147,7 @@ function forwardQuery(context: RelayContext, text: string, judged: readonly Judg
   context.portals.send('', null);
   context.batch.bytes.keep(frame.buffer, frame.start, frame.end);
   context.queue.push({ kind: 'query', executions, current: 0, own: null });
+  startSegment(context);
   return waitForCopy(context, executions);
 }
 

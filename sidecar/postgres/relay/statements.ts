@@ -42,11 +42,13 @@ export interface Portal {
 /**
  * Names with two states: what the server has confirmed, and an overlay of what was sent and not yet answered.
  *
- * A name in the overlay counts for later messages of the same pipeline; an error throws the overlay of the skipped messages away.
+ * Within one segment (up to the next Sync, Query or FunctionCall) the overlay may be believed: when a message fails, the server skips what follows it.
+ * Beyond that it may not: the server may have failed, and still hold under that name what it held before. See `settled` in settle.ts.
  */
 export class NameTable<T> {
   readonly #confirmed = new Map<string, T>();
-  readonly #sent = new Map<string, T | null>();
+  readonly #sent = new Map<string, { readonly value: T | null; readonly segment: number }>();
+  #segment = 0;
 
   get size(): number {
     return this.#confirmed.size + this.#sent.size;
@@ -54,20 +56,37 @@ export class NameTable<T> {
 
   get(name: string): T | null {
     const sent = this.#sent.get(name);
-    if (sent !== undefined) return sent;
+    if (sent) return sent.value;
     return this.#confirmed.get(name) ?? null;
   }
 
-  /** The message that makes (or, with null, removes) the name was forwarded. */
-  send(name: string, value: T | null): void {
-    this.#sent.set(name, value);
+  /** What the name means depends on an answer that is still to come. */
+  isUnsettled(name: string): boolean {
+    const sent = this.#sent.get(name);
+    return sent !== undefined && sent.segment !== this.#segment;
+  }
+
+  /** A Sync, Query or FunctionCall was forwarded: what was sent before may fail without what follows being skipped. */
+  startSegment(): void {
+    this.#segment++;
+  }
+
+  /** The message that makes (or, with null, removes) the name was forwarded; `earlier`: in a segment before this one. */
+  send(name: string, value: T | null, earlier = false): void {
+    this.#sent.set(name, { value, segment: earlier ? -1 : this.#segment });
   }
 
   /** The server confirmed it. */
   confirm(name: string, value: T | null): void {
     if (value === null) this.#confirmed.delete(name);
     else this.#confirmed.set(name, value);
-    if (this.#sent.get(name) === value) this.#sent.delete(name);
+    if (this.#sent.get(name)?.value === value) this.#sent.delete(name);
+  }
+
+  /** SQL made the name. What was sent under it is confirmed if it is this very one; a later message may have sent another. */
+  confirmMade(name: string, made: T, isThisOne: (sent: T) => boolean): void {
+    const sent = this.#sent.get(name)?.value;
+    this.confirm(name, sent && isThisOne(sent) ? sent : made);
   }
 
   /** After an error: what is still queued is sent again by the caller. */
