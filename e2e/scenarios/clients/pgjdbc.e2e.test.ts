@@ -57,7 +57,7 @@ whenHere('pgjdbc through the gateway', () => {
     const [engineer, analyst, approver] = await Promise.all(['engineer', 'analyst', 'approver'].map((id) => world.token(id)));
     const env = { ...process.env, URL: `jdbc:postgresql://localhost:${world.port}/postgres?sslmode=verify-full&sslrootcert=${world.caFile}`, TOKEN: engineer, ANALYST: analyst };
     const java = startClient('java', ['-cp', jar, source], env);
-    await decideWhenAsked(approver ?? '', java.ended);
+    await decideWhenAsked(approver ?? '', java.ended).catch((error: unknown) => { throw new Error(`it said: ${java.text()}`, { cause: error }); });
     const ran = await java.ended;
     if (ran.code !== 0) throw new Error(ran.err);
     for (const line of ran.out.split('\n')) outcomes.set(line.split('\t')[0] ?? '', line.split('\t')[1] ?? '');
