@@ -27,8 +27,8 @@ export interface SessionInspector {
   transactionOver(): void;
   /** Fixes how rows of a description leave, cross-checked with the judgement. */
   planRow(fields: readonly FieldDescription[], judgement: MaskJudgement): { readonly outcome: 'planned'; readonly plan: RowPlan } | { readonly outcome: 'refused'; readonly denial: Denial };
-  /** Parameters as records and approvers see them. */
-  showParameters(parameters: readonly BoundParameter[], types: readonly number[], masked: readonly number[]): readonly ParameterRecord[];
+  /** Parameters as records and approvers see them; each is cut at `limitBytes` (default 4 KiB, for records). */
+  showParameters(parameters: readonly BoundParameter[], types: readonly number[], masked: readonly number[], limitBytes?: number): readonly ParameterRecord[];
   /** Keyed hash of a text, for records. */
   textHmac(text: string): string;
   /** The search path as text, for requests. */

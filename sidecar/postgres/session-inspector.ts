@@ -176,9 +176,10 @@ class Inspector implements SessionInspector {
     return { outcome: 'planned', plan };
   }
 
-  showParameters(parameters: readonly BoundParameter[], types: readonly number[], masked: readonly number[]): readonly ParameterRecord[] {
+  showParameters(parameters: readonly BoundParameter[], types: readonly number[], masked: readonly number[], limitBytes: number = 4_096): readonly ParameterRecord[] {
     const basis = this.#refreshed();
     return parameters.map((parameter, index) => showParameter(parameter, index + 1, types[index] ?? 0, {
+      limitBytes,
       hidden: masked.includes(index + 1), hits: (text) => this.#recordDetectors.hits(text) || basis.detectors?.hits(text) === true, token: (value) => hmacToken(this.#deps.maskKey, 'parameter', value),
     }));
   }

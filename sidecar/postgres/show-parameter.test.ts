@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { showParameter } from './show-parameter.ts';
 
-const rules = { hidden: false, hits: (text: string): boolean => text.includes('536-90-4399'), token: (value: string): string => `token(${value})` };
+const rules = { limitBytes: 4_096, hidden: false, hits: (text: string): boolean => text.includes('536-90-4399'), token: (value: string): string => `token(${value})` };
 const text = (value: string): { readonly format: 0; readonly value: Buffer } => ({ format: 0, value: Buffer.from(value) });
 const binary = (bytes: Buffer): { readonly format: 1; readonly value: Buffer } => ({ format: 1, value: bytes });
 

@@ -9,9 +9,9 @@ export interface ParameterRules {
   readonly hits: (text: string) => boolean;
   /** The keyed token that stands for a hidden value. */
   readonly token: (value: string) => string;
+  /** A longer value is cut, in bytes; records take 4 KiB of each. */
+  readonly limitBytes: number;
 }
-
-const limitShownBytes = 4_096;
 
 /** One bound parameter as records and approvers see it: hidden ones as a keyed token, long ones cut, binary ones decoded where the type is plain, else base64. */
 export function showParameter(parameter: BoundParameter, n: number, typeOid: number, rules: ParameterRules): ParameterRecord {
@@ -22,7 +22,7 @@ export function showParameter(parameter: BoundParameter, n: number, typeOid: num
   const bytes = parameter.value.length;
   // Bytes that are no text are searched too: a binary text parameter of a type left to the server.
   if (rules.hidden || rules.hits(text) || (parameter.format === 1 && rules.hits(parameter.value.toString('latin1')))) return { ...base, value: null, hmac: rules.token(text), redacted: true, bytes };
-  if (bytes > limitShownBytes) return { ...base, value: `${text.slice(0, limitShownBytes)}…`, hmac: rules.token(text), redacted: false, bytes };
+  if (bytes > rules.limitBytes) return { ...base, value: `${text.slice(0, rules.limitBytes)}…`, hmac: rules.token(text), redacted: false, bytes };
   return { ...base, value: text, hmac: null, redacted: false, bytes };
 }
 

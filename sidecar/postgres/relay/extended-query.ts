@@ -1,7 +1,8 @@
-import type { ApprovalRecord } from '../../../contract/audit.ts';
+import type { ApprovalRecord, ParameterRecord } from '../../../contract/audit.ts';
 import { type Denial, deny } from '../../core/errors.ts';
 import type { Decision } from '../../core/policy/decision.ts';
 import type { ApprovedRule } from '../../core/policy/review-command.ts';
+import { maxShownBytes } from '../../core/session/approval-hold.ts';
 import { readQueryText } from '../../core/sql/query-text.ts';
 import type { InspectedQuery, StatementFacts } from '../../core/sql/statement-facts.ts';
 import { type BindMessage, readBind } from '../wire/bind.ts';
@@ -194,6 +195,7 @@ async function holdExecute(context: RelayContext, portal: Portal, frame: Buffer,
     context,
     {
       facts, decision, origin: originOf(context, portal), exactText: statement.exactText, shownText: facts.redactedText, inTransaction: context.status === 'T' || context.sentSinceSync,
+      shownParameters: parametersOf(context, portal, maxShownBytes),
       exactParameters: portal.parameters.map((parameter, index) => ({ ...parameter, type: statement.parameterTypes[index] ?? 0 })),
     },
     (approved) => judgeAgain(context, portal, facts, approved),
@@ -294,8 +296,13 @@ function originOf(context: RelayContext, portal: Portal): Origin {
   const { statement } = portal;
   return {
     protocol: 'extended', statementName: statement.name, portalName: portal.name, text: statement.text, continues: portal.execution?.statement ?? null,
-    parameters: portal.parameters.length === 0 ? [] : context.inspector.showParameters(portal.parameters, statement.parameterTypes, statement.facts?.maskedParameters ?? []),
+    parameters: parametersOf(context, portal),
   };
+}
+
+function parametersOf(context: RelayContext, portal: Portal, limitBytes?: number): readonly ParameterRecord[] {
+  const { parameters, statement } = portal;
+  return parameters.length === 0 ? [] : context.inspector.showParameters(parameters, statement.parameterTypes, statement.facts?.maskedParameters ?? [], limitBytes);
 }
 
 function unknownStatement(name: string): Denial {

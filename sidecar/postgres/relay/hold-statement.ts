@@ -1,4 +1,4 @@
-import type { ApprovalRecord } from '../../../contract/audit.ts';
+import type { ApprovalRecord, ParameterRecord } from '../../../contract/audit.ts';
 import { type Denial, deny } from '../../core/errors.ts';
 import type { Decision } from '../../core/policy/decision.ts';
 import type { ApprovedRule } from '../../core/policy/review-command.ts';
@@ -34,6 +34,8 @@ export interface HeldStatement {
   readonly exactParameters: readonly (BoundParameter & { readonly type: number })[];
   /** What the approver sees: the whole query when it has several statements. */
   readonly shownText: string;
+  /** Whole, unlike in records: what is too long to be shown is refused, not cut. */
+  readonly shownParameters: readonly ParameterRecord[];
   readonly inTransaction: boolean;
 }
 
@@ -78,7 +80,7 @@ async function askOnce(context: RelayContext, held: HeldStatement, cancelled: Ab
       by: held.decision.by, approval: held.decision.approval, digestKey: context.digestKey,
       statement: {
         view: {
-          text: held.shownText, parameters: held.origin.parameters.map((parameter) => parameter.value ?? parameter.hmac ?? 'NULL'), kind: held.facts.kind, objects: held.facts.objects,
+          text: held.shownText, parameters: held.shownParameters.map((parameter) => parameter.value ?? parameter.hmac ?? 'NULL'), kind: held.facts.kind, objects: held.facts.objects,
           searchPath: context.inspector.searchPathText(), inTransaction: held.inTransaction,
         },
         exact: { text: held.exactText, parameters: held.exactParameters },

@@ -93,7 +93,7 @@ function verdictOf(verdict: { readonly decision: Decision | null; readonly denia
 /** Every approval rule that matches any of the statements is satisfied before the first byte goes; whoever approves sees the whole query. */
 async function holdQuery(context: RelayContext, text: string, shown: readonly StatementFacts[], hold: Held, frame: QueryFrame): Promise<void> {
   const outcome = await holdStatement(
-    context, { ...hold, origin: originOf(text), exactText: Buffer.from(text), exactParameters: [], shownText: shown.map((facts) => facts.redactedText).join(';\n'), inTransaction: context.status === 'T' },
+    context, { ...hold, origin: originOf(text), exactText: Buffer.from(text), exactParameters: [], shownParameters: [], shownText: shown.map((facts) => facts.redactedText).join(';\n'), inTransaction: context.status === 'T' },
     (approved) => judgeAgain(context, text, shown, approved),
   );
   // While it waited, the server may have failed an earlier statement of the pipeline: it skips to Sync, and so do we.
