@@ -346,12 +346,12 @@ function notification(context: RelayContext, frame: FrameReader): void {
 }
 
 function functionResult(context: RelayContext, frame: FrameReader): void {
+  const reply = head(context, 'function');
   const execution = currentExecution(context);
   if (context.inspector.masked) throw violation('a function result in a masked session');
   pass(context, frame);
   recordResult(context, execution, { outcome: 'Completed', commandTag: 'FUNCTION', sqlstate: null });
   context.inspector.ran(execution.facts, true);
-  const reply = head(context, 'function');
   if (reply.kind === 'function') reply.execution = null;
 }
 
