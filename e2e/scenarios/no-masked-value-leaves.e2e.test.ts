@@ -5,46 +5,56 @@ import { type LeakBench, type LeakOutcome, startLeakBench } from '../leaks/leak-
 import { type LeakCase, readCases, splitSetup } from '../leaks/leak-case.ts';
 
 const directory = join(import.meta.dirname, '..', 'leaks');
-const cases = [...readCases(join(directory, 'leak_channels.json')), ...readCases(join(directory, 'more_channels.json'))];
+const given = readCases(join(directory, 'leak_channels.json'));
+const cases = [...given, ...readCases(join(directory, 'more_channels.json'))];
 const prepared = cases.filter((item) => splitSetup(item.setup_sql ?? []) !== null);
 
-describe('on PostgreSQL 18', () => suite('embedded', new Set()));
+describe('on PostgreSQL 18', () => suite('embedded'));
 
 // On an older server the catalog, the functions and the messages differ: the cases must hold there too.
-(systemBinDirectory() ? describe : describe.skip)('on the PostgreSQL of the machine', () => suite('system', new Set()));
+(systemBinDirectory() ? describe : describe.skip)('on the PostgreSQL of the machine', () => suite('system'));
 
-/** @param quiet cases that are known not to leak on this server without the gateway, with the reason beside the id. */
-function suite(version: 'embedded' | 'system', quiet: ReadonlySet<string>): void {
+function suite(version: 'embedded' | 'system'): void {
   let bench: LeakBench;
-  const applies = (item: LeakCase): boolean => (item.since ?? 0) <= bench.world.postgres.major && !quiet.has(item.id);
+  const verdicts = new Map<string, LeakOutcome['verdict']>();
+  const applies = (item: LeakCase): boolean => (item.since ?? 0) <= bench.world.postgres.major && !quietCases[item.id]?.includes(bench.world.postgres.major);
 
   beforeAll(async () => {
     bench = await startLeakBench(version);
   }, 60_000);
   afterAll(async () => bench[Symbol.asyncDispose]());
 
-  test.each(ids(cases))('%s leaks without the gateway, else the bench is wrong', async (_id, item) => {
+  test.each(ids(cases))('%s leaks without the gateway, and ends masked or refused through it', async (_id, item) => {
     if (!applies(item)) return;
-    const { revealed, problem } = await bench.runDirect(item);
-    expect({ leaks: revealed.length > 0, problem }).toEqual({ leaks: true, problem: null });
+    if (version === 'embedded' || given.includes(item)) {
+      const { revealed, problem } = await bench.runDirect(item);
+      expect({ leaks: revealed.length > 0, problem }).toEqual({ leaks: true, problem: null });
+    }
+    const outcome = await bench.runProxied(item, 'Redact');
+    verdicts.set(item.id, outcome.verdict);
+    expect(outcome).toEqual(expected(item));
   }, 30_000);
 
-  test.each(ids(cases))('%s ends masked or refused', async (_id, item) => {
-    if (applies(item)) expect(await bench.runProxied(item, 'Redact')).toEqual(expected(item));
-  }, 30_000);
+  if (version === 'embedded') {
+    test.each(ids(cases))('%s shows at most the last four characters with a partial mask', async (_id, item) => {
+      // A style changes nothing in what is refused: of our own cases only the masked ones run again.
+      if (applies(item) && (given.includes(item) || verdicts.get(item.id) !== 'refused')) expect(await bench.runProxied(item, 'Partial')).toEqual(expected(item));
+    }, 30_000);
 
-  test.each(ids(cases))('%s shows at most the last four characters with a partial mask', async (_id, item) => {
-    if (applies(item)) expect(await bench.runProxied(item, 'Partial')).toEqual(expected(item));
-  }, 30_000);
-
-  test.each(ids(prepared))('%s ends masked or refused when its preparation goes through the gateway', async (_id, item) => {
-    if (applies(item)) expect(await bench.runProxied(item, 'Redact', 'proxied')).toEqual(expected(item));
-  }, 30_000);
+    test.each(ids(prepared))('%s ends masked or refused when its preparation goes through the gateway', async (_id, item) => {
+      if (applies(item)) expect(await bench.runProxied(item, 'Redact', 'proxied')).toEqual(expected(item));
+    }, 30_000);
+  }
 
   test('nothing sensitive stands in any record, recording or log of the whole run', () => {
     expect(bench.sweep()).toEqual([]);
   });
 }
+
+/** Major versions on which a case does not leak even without the gateway. */
+const quietCases: Readonly<Record<string, readonly number[]>> = {
+  err_cast_regproc: [14, 15], // the error names the part before the dot only
+};
 
 /** An inference must be refused; everything else may be masked. */
 function expected(item: LeakCase): LeakOutcome {
