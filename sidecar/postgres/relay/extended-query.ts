@@ -191,6 +191,8 @@ function judgeExecute(context: RelayContext, portal: Portal, frame: Buffer): voi
 
 async function holdExecute(context: RelayContext, portal: Portal, frame: Buffer, facts: StatementFacts, decision: Extract<Decision, { effect: 'RequireApproval' }>): Promise<void> {
   const { statement } = portal;
+  // The server keeps the end of earlier answers until it is asked: the user must see them, and the notice behind them, before the wait.
+  if (context.sentSinceSync) context.batch.bytes.add(write.flush());
   const outcome = await holdStatement(
     context,
     {
