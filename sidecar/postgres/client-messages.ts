@@ -1,9 +1,10 @@
-import { SallyportError } from './../core/errors.ts';
+import { SallyportError } from '../core/errors.ts';
 import type { RelayContext } from './relay/context.ts';
 import { handleCopyDone, handleCopyFail, handleCopyIn } from './relay/copy-in.ts';
 import { handleBind, handleClose, handleDescribe, handleExecute, handleFlush, handleParse, handleSync } from './relay/extended-query.ts';
 import { handleFunctionCall } from './relay/function-call.ts';
 import { handleQuery } from './relay/simple-query.ts';
+import { refuseTooLong } from './relay/too-long.ts';
 import type { FrameLimit, FrameReader } from './wire/frame-reader.ts';
 
 type Handler = (context: RelayContext, buffer: Buffer, start: number, end: number) => void | Promise<void>;
@@ -21,7 +22,8 @@ const table: (Handler | undefined)[] = Array.from({ length: 256 }, (_unused, cod
 
 /** Longest length of each frontend message; all others are limited to 10,000 bytes as the server limits them. */
 export function clientLimits(limits: { readonly statementBytes: number; readonly bindBytes: number }): Readonly<Record<string, FrameLimit>> {
-  const text: FrameLimit = { maxBytes: limits.statementBytes + 1024, mode: 'assemble' };
+  // A longer text is refused as a statement; its bytes are skipped, and the session goes on.
+  const text: FrameLimit = { maxBytes: limits.statementBytes + 1024, mode: 'assemble', skipUpToBytes: 0x3fffffff };
   const small: FrameLimit = { maxBytes: 10_000, mode: 'assemble' };
   return { Q: text, P: { ...text, maxBytes: text.maxBytes + 65_535 * 4 }, B: { maxBytes: limits.bindBytes, mode: 'assemble' }, F: small, D: small, E: small, C: small, S: small, H: small, X: small, c: small, f: small, d: { maxBytes: 0x3fffffff, mode: 'stream' } };
 }
@@ -36,5 +38,6 @@ export function handleClientFrame(context: RelayContext, frame: FrameReader): vo
     if (frame.type === 0x53 || frame.type === 0x48) return undefined;
     throw new SallyportError('PROTOCOL_VIOLATION', { reason: 'not allowed during COPY' });
   }
+  if (frame.tooLong) return refuseTooLong(context, frame.type === 0x51 ? 'simple' : 'extended');
   return handler(context, frame.buffer, frame.start, frame.end);
 }

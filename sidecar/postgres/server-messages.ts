@@ -15,7 +15,7 @@ import { applyEffect, undoSent } from './relay/effects.ts';
 import { type Execution, recordResult } from './relay/execution.ts';
 import { executionsOf, type OwnQuestion, type Poison, type Reply } from './relay/reply-queue.ts';
 import { errorFrame, poisonSqlstates } from './relay/refuse.ts';
-import { describedRows, handleRow } from './relay/rows.ts';
+import { describedRows, handleRow, stop } from './relay/rows.ts';
 
 /**
  * Every backend message after login, and what becomes of it. A type that is not here ends the session (D2).
@@ -30,12 +30,17 @@ const table: (((context: RelayContext, frame: FrameReader) => void) | undefined)
 
 const small: FrameLimit = { maxBytes: 30_000, mode: 'assemble' };
 const gigabyte = 0x3fffffff;
+/** Errors and notices carry texts of any length: a longer one is skipped, and a text of ours stands for it. */
+const text: FrameLimit = { maxBytes: 1_048_576, mode: 'assemble', skipUpToBytes: gigabyte };
+
+/** Where rows must be rewritten, the relay lowers `maxBytes`: then a longer one is skipped and its statement stopped. */
+const row: FrameLimit = { maxBytes: gigabyte, mode: 'stream', streamAboveBytes: 65_536, skipUpToBytes: gigabyte };
 
 /** Longest length of each backend message after login; rows and COPY data stream unless the relay sets another mode. */
 export const serverLimits: Readonly<Record<string, FrameLimit>> = {
   '1': small, '2': small, '3': small, C: small, I: small, n: small, s: small, Z: small, S: small, G: small, H: small, W: small, c: small, A: { maxBytes: 16_384, mode: 'assemble' }, T: { maxBytes: 1_048_576, mode: 'assemble' },
-  t: { maxBytes: 262_148, mode: 'assemble' }, E: { maxBytes: 1_048_576, mode: 'assemble' }, N: { maxBytes: 1_048_576, mode: 'assemble' }, V: { maxBytes: 16_777_216, mode: 'assemble' },
-  D: { maxBytes: gigabyte, mode: 'stream', streamAboveBytes: 65_536 }, d: { maxBytes: gigabyte, mode: 'stream', streamAboveBytes: 65_536 },
+  t: { maxBytes: 262_148, mode: 'assemble' }, E: text, N: text, V: { maxBytes: 16_777_216, mode: 'assemble' },
+  D: row, d: row,
 };
 
 /** Handles one backend message. Throws SallyportError TARGET_PROTOCOL_VIOLATION when it fits no rule: the server is hostile or misunderstood. */
@@ -102,7 +107,9 @@ function rowDescription(context: RelayContext, frame: FrameReader): void {
   const fields = readRowDescription(frame.buffer, frame.start, frame.end);
   if (reply.kind === 'query') {
     const execution = currentExecution(context);
-    describedRows(context, execution, fields);
+    // A rewrite rule can answer with rows that the statement as it was read does not have.
+    if (context.inspector.masked && (!execution.facts.returnsRows || execution.plan)) stop(context, execution, deny('MASKING_UNPROVEN', { message: 'a rule of the table answers with rows that were not judged' }));
+    else describedRows(context, execution, fields);
     if (!execution.stopped) passDescription(context, frame, fields);
     return;
   }
@@ -192,7 +199,7 @@ function advance(context: RelayContext): void {
 }
 
 function errorResponse(context: RelayContext, frame: FrameReader): void {
-  const fields = readErrorFields(frame.buffer.subarray(frame.start + 5, frame.end));
+  const fields = frame.tooLong ? tooLongError : readErrorFields(frame.buffer.subarray(frame.start + 5, frame.end));
   if (!fields) throw violation('malformed error');
   const reply = context.queue.head;
   if (fields.get('V') === 'FATAL' || fields.get('V') === 'PANIC' || !reply) return serverEnds(context, fields);
@@ -200,6 +207,9 @@ function errorResponse(context: RelayContext, frame: FrameReader): void {
   context.copyIn = null;
   endCopyWait(context);
 }
+
+const tooLongError: ReadonlyMap<string, string> = new Map([['S', 'ERROR'], ['V', 'ERROR'], ['C', 'XX000'], ['M', 'the target sent an error that is too long to be shown']]);
+const tooLongNotice: ReadonlyMap<string, string> = new Map([['S', 'NOTICE'], ['V', 'NOTICE'], ['C', '00000'], ['M', 'the target sent a notice that is too long to be shown']]);
 
 function failHead(context: RelayContext, reply: Reply, fields: ReadonlyMap<string, string>): void {
   const sqlstate = fields.get('C') ?? 'XXXXX';
@@ -310,13 +320,13 @@ function serverEnds(context: RelayContext, fields: ReadonlyMap<string, string>):
 }
 
 function noticeResponse(context: RelayContext, frame: FrameReader): void {
-  const fields = readErrorFields(frame.buffer.subarray(frame.start + 5, frame.end));
+  const fields = frame.tooLong ? tooLongNotice : readErrorFields(frame.buffer.subarray(frame.start + 5, frame.end));
   if (!fields) throw violation('malformed notice');
   if (context.queue.head?.own) return;
   const reply = context.queue.head;
   const execution = reply?.kind === 'query' ? (reply.executions[reply.current] ?? null) : reply?.kind === 'execute' ? reply.execution : null;
   const rebuilt = context.inspector.rebuild(fields, execution?.text ?? null);
-  if (context.inspector.masked) context.toClient.add(encodeFields('N', rebuilt));
+  if (context.inspector.masked || frame.tooLong) context.toClient.add(encodeFields('N', rebuilt));
   else pass(context, frame);
   context.recorder.notice(execution?.statement ?? 0, 'n', { severity: rebuilt.get('V') ?? 'NOTICE', sqlstate: rebuilt.get('C') ?? '00000', message: rebuilt.get('M') ?? '' });
 }

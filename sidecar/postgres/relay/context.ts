@@ -93,8 +93,10 @@ export interface RelayLimits {
   readonly storedBytes: number;
   readonly maskedRowBytes: number;
   readonly readAheadBytes: number;
+  /** Answers that the client has not read: above it, no more of its messages are. */
+  readonly unreadBytes: number;
 }
 
 export const defaultRelayLimits: RelayLimits = {
-  statementBytes: 256 * 1024, bindBytes: 16 * 1024 * 1024, preparedStatements: 5_000, portals: 1_000, storedRows: 1_000, storedBytes: 1024 * 1024, maskedRowBytes: 16 * 1024 * 1024, readAheadBytes: 256 * 1024,
+  statementBytes: 256 * 1024, bindBytes: 16 * 1024 * 1024, preparedStatements: 5_000, portals: 1_000, storedRows: 1_000, storedBytes: 1024 * 1024, maskedRowBytes: 16 * 1024 * 1024, readAheadBytes: 256 * 1024, unreadBytes: 1024 * 1024,
 };

@@ -47,6 +47,7 @@ export function handleCopyData(context: RelayContext, frame: FrameReader): void 
   const size = frame.end - frame.start;
   execution.bytesFromServer += size;
   if (execution.stopped) return;
+  if (frame.tooLong) return stop(context, execution, deny('MASKED_ROW_TOO_LONG'));
   const plan = plans.get(execution);
   if (!plan) throw violation('COPY data before its start');
   if (frame.first && overLimit(context, execution, frame.total)) return;

@@ -33,7 +33,7 @@ export function applyEffect(context: RelayContext, facts: StatementFacts, text: 
       context.portals.confirmMade(effect.name, declaredBySql(context, effect, text), ({ statement }) => statement.bySql && statement.text === text);
       break;
     case 'deallocate':
-      if (effect.name === null) context.statements.clear();
+      if (effect.name === null) context.statements.clear(isNamed);
       else context.statements.confirm(effect.name, null);
       break;
     case 'close':
@@ -42,7 +42,7 @@ export function applyEffect(context: RelayContext, facts: StatementFacts, text: 
       break;
     case 'discard':
       if (effect.what === 'ALL') {
-        context.statements.clear();
+        context.statements.clear(isNamed);
         context.portals.clear();
       }
       break;
@@ -52,6 +52,11 @@ export function applyEffect(context: RelayContext, facts: StatementFacts, text: 
   context.inspector.ran(facts, true);
   // EXECUTE of a prepared set_config changes what the set_config changes.
   if (facts.runs && effect?.kind === 'execute') context.inspector.ran(facts.runs, true);
+}
+
+/** DEALLOCATE ALL and DISCARD ALL leave the unnamed statement. */
+function isNamed({ name }: PreparedStatement): boolean {
+  return name !== '';
 }
 
 /** After an error or a refusal: only what is still queued behind the next Sync, or kept for later, counts as sent. */

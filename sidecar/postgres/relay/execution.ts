@@ -13,6 +13,8 @@ export interface Execution {
   readonly startedMs: number;
   readonly text: string;
   plan: RowPlan | null;
+  /** Columns that each row must have; null when they were not described for this very execution. */
+  columns: number | null;
   described: boolean;
   rows: number;
   storedRows: number;
@@ -30,7 +32,7 @@ export interface Execution {
 /** Starts counting. */
 export function startExecution(facts: StatementFacts, text: string, nowMs: number): Execution {
   return {
-    facts, text, startedMs: nowMs, statement: 0, plan: null, described: false, rows: 0, storedRows: 0, storedBytes: 0, bytesFromServer: 0, bytesFromClient: 0, bytesToClient: 0, firstRowMs: null, maskedBefore: [], stopped: null,
+    facts, text, startedMs: nowMs, statement: 0, plan: null, columns: null, described: false, rows: 0, storedRows: 0, storedBytes: 0, bytesFromServer: 0, bytesFromClient: 0, bytesToClient: 0, firstRowMs: null, maskedBefore: [], stopped: null,
   };
 }
 

@@ -67,6 +67,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   let blocked = false;
   let cancelling: Promise<void> | null = null;
   let waiting: Promise<unknown> = Promise.resolve();
+  let roomAgain: (() => void) | null = null;
   const afterFrame: Buffer[] = [];
   let masked = input.inspector.masked;
 
@@ -93,7 +94,11 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   client.once('end', () => end({ reason: 'ClientClosed', denial: deny('CONNECTION_LOST') }));
   client.once('close', () => end({ reason: 'ClientClosed', denial: deny('CONNECTION_LOST') }));
   client.on('error', () => end({ reason: 'ClientClosed', denial: deny('CONNECTION_LOST') }));
-  client.on('drain', () => { if (!context.ended) upstream.resume(); });
+  client.on('drain', () => {
+    if (context.ended) return;
+    upstream.resume();
+    tellRoom();
+  });
   upstream.on('data', (chunk: Buffer) => fromServerChunk(chunk));
   upstream.once('end', () => end({ reason: 'TargetClosed', denial: deny('CONNECTION_LOST', { message: 'the target closed the connection' }) }));
   upstream.once('close', () => end({ reason: 'TargetClosed', denial: deny('CONNECTION_LOST', { message: 'the target closed the connection' }) }));
@@ -110,7 +115,8 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
     session.lastActivityMs = input.clock.monotonicMs();
     if (blocked) {
       ahead.push(chunk);
-      aheadBytes += chunk.length;
+      // A chunk costs more than its bytes: a client that sends them one by one must not hold more than others.
+      aheadBytes += chunk.length + chunkCostBytes;
       if (aheadBytes > limits.readAheadBytes) client.pause();
       return;
     }
@@ -125,14 +131,13 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
         while (fromClient.next()) {
           if (context.ended) return;
           if (fromClient.type === 0x58) return end({ reason: 'ClientClosed', denial: deny('CONNECTION_LOST') });
-          if (context.queue.isFull) return end({ reason: 'Failed', denial: deny('TOO_MANY_STATEMENTS', { message: 'too many unanswered messages' }) });
-          // A late cancel must not hit the next statement: nothing goes on until it has been taken.
-          const wait = cancelling ? cancelling.then(() => handleClientFrame(context, fromClient)) : handleClientFrame(context, fromClient);
+          const hindrance = hindered();
+          const wait = hindrance ? hindrance.then(() => (context.ended ? undefined : handleClientFrame(context, fromClient))) : handleClientFrame(context, fromClient);
           if (wait) return block(wait);
         }
         const next = ahead.shift();
         if (!next) break;
-        aheadBytes -= next.length;
+        aheadBytes -= next.length + chunkCostBytes;
         fromClient.feed(next);
       }
       const wait = commit();
@@ -140,6 +145,24 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
     } catch (error) {
       fail(error, 'client');
     }
+  }
+
+  /**
+   * What the next message must wait for. A late cancel must not hit it: until that has been taken. A client that pipelines faster than the server answers,
+   * or does not read its answers: until there is room again, so that neither fills the memory.
+   */
+  function hindered(): Promise<void> | null {
+    if (!context.queue.isFull && client.writableLength <= limits.unreadBytes) return cancelling;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    roomAgain = resolve;
+    return cancelling ? promise.then(() => cancelling ?? undefined) : promise;
+  }
+
+  function tellRoom(): void {
+    if (!roomAgain || context.queue.length > context.queue.limit / 2 || client.writableLength > limits.unreadBytes / 2) return;
+    const tellIt = roomAgain;
+    roomAgain = null;
+    tellIt();
   }
 
   function block(wait: Promise<void>): void {
@@ -182,6 +205,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
       }
       flushToClient();
       tellAllAnswered(context);
+      tellRoom();
       // A question of our own may have been answered, a wait for COPY ended: commit what that made.
       if (!blocked && !context.batch.isEmpty) pump();
     } catch (error) {
@@ -263,6 +287,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   }
 }
 
+const chunkCostBytes = 256;
 /** Notices that wait for the end of a frame; a hold makes one every 30 s. */
 const maxWaitingMessages = 16;
 /** A disk that stands still must not keep an ended session. */
@@ -273,8 +298,7 @@ function sleep(ms: number): Promise<void> {
 }
 
 function targetDenial(code: ErrorCode): Denial {
-  if (code === 'FRAME_TOO_LONG') return deny('MASKED_ROW_TOO_LONG');
-  return deny(code === 'PROTOCOL_VIOLATION' ? 'TARGET_PROTOCOL_VIOLATION' : code);
+  return deny(code === 'PROTOCOL_VIOLATION' || code === 'FRAME_TOO_LONG' ? 'TARGET_PROTOCOL_VIOLATION' : code);
 }
 
 /** Our own words for what a client broke: they help to correct it, and hold nothing of the target. */

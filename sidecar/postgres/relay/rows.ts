@@ -12,6 +12,7 @@ export function describedRows(context: RelayContext, execution: Execution, field
   const planned = context.inspector.planRow(fields, execution.facts.masking);
   if (planned.outcome === 'refused') return stop(context, execution, planned.denial);
   execution.plan = planned.plan;
+  execution.columns = fields.length;
   execution.maskedBefore = planned.plan.counters();
   execution.described = false;
 }
@@ -30,12 +31,21 @@ export function handleRow(context: RelayContext, frame: FrameReader): void {
   const size = frame.end - frame.start;
   execution.bytesFromServer += size;
   if (execution.stopped) return;
+  if (frame.tooLong) return stop(context, execution, deny('MASKED_ROW_TOO_LONG'));
   if (!execution.plan && !planFromPortal(context, execution)) return;
+  if (frame.first) checkColumns(frame, execution, size);
   // The limits decide before the first byte of a row goes: a row cut off in the middle would break the client's protocol.
   if (frame.first && overLimit(context, execution, frame.total)) return;
   if (frame.first && execution.rows++ === 0) execution.firstRowMs = context.clock.monotonicMs();
   if (frame.whole) passRow(context, frame, execution, size);
   else streamPart(context, frame, execution, size);
+}
+
+/** A row unlike its description is from a hostile or misunderstood server. */
+function checkColumns(frame: FrameReader, execution: Execution, size: number): void {
+  if (size < 7) {
+    if (frame.whole) throw violation('a row without a column count');
+  } else if (execution.columns !== null && frame.buffer.readUInt16BE(frame.start + 5) !== execution.columns) throw violation('column count of a row');
 }
 
 function passRow(context: RelayContext, frame: FrameReader, execution: Execution, size: number): void {
@@ -107,16 +117,21 @@ function planFromPortal(context: RelayContext, execution: Execution): boolean {
   const fields = portalFields(portal);
   if (!fields) {
     if (context.inspector.masked) throw violation('a row without a description in a masked session');
-    return plan(context, execution, []);
+    const planned = plan(context, execution, []);
+    execution.columns = null;
+    return planned;
   }
   const cacheKey = portal.resultFormats.join(',');
   const known = portal.statement.plans.get(cacheKey);
   if (known) {
     execution.plan = known;
+    execution.columns = portal.fields ? known.fields.length : null;
     execution.maskedBefore = known.counters();
     return true;
   }
   if (!plan(context, execution, fields)) return false;
+  // The description of a statement may be older than its portal.
+  if (!portal.fields) execution.columns = null;
   if (execution.plan) portal.statement.plans.set(cacheKey, execution.plan);
   return true;
 }

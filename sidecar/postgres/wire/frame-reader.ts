@@ -9,9 +9,13 @@ export interface FrameLimit {
   readonly mode: FrameMode;
   /** With mode `stream`: frames up to this length are assembled all the same; default 0. */
   readonly streamAboveBytes?: number;
+  /** Frames longer than `maxBytes` up to this length are announced (`tooLong`) and their bodies skipped, instead of ending the reading. */
+  readonly skipUpToBytes?: number;
 }
 
 const headerBytes = 5;
+const leastAssembly = 1_024;
+const noBytes: Buffer = Buffer.alloc(0);
 
 /**
  * Cuts a byte stream into PostgreSQL messages where they lie, without copying; only a frame that straddles chunks is assembled.
@@ -19,7 +23,8 @@ const headerBytes = 5;
  * Pull style: `feed` one chunk, then call `next` until it is false; `type`, `buffer`, `start`, `end` describe the frame (header included) or,
  * when `whole` is false, a part of a streamed one. Views are valid until the chunk is dropped by the caller.
  *
- * The reader never trusts a length: it checks against the limit of the type first, and holds no more bytes than have arrived.
+ * The reader never trusts a length: it checks against the limit of the type first, and holds at most twice as many bytes as have arrived, in one buffer,
+ * however small the pieces are.
  * @throws SallyportError PROTOCOL_VIOLATION for a type without a limit or a length below 4, FRAME_TOO_LONG above the limit.
  */
 export class FrameReader {
@@ -35,22 +40,29 @@ export class FrameReader {
   last = true;
   /** Bytes of the whole frame, its header included, however many of them `buffer` holds. */
   total = 0;
+  /** Longer than its limit: there is nothing in `buffer`, and the body will be skipped. */
+  tooLong = false;
 
   readonly #maxBytes = new Float64Array(256);
   readonly #modes = new Uint8Array(256);
   readonly #streamAbove = new Float64Array(256);
+  readonly #skipUpTo = new Float64Array(256);
   readonly #header = Buffer.alloc(headerBytes);
   #headerFill = 0;
   #chunk: Buffer = Buffer.alloc(0);
   #offset = 0;
   #streamLeft = 0;
-  #assembly: Buffer[] = [];
-  #assemblyLeft = 0;
+  #skipLeft = 0;
+  #assembly: Buffer = noBytes;
+  #assemblyFill = 0;
+  /** 0 while nothing is assembled. */
+  #assemblyTotal = 0;
 
   constructor(limits: Readonly<Record<string, FrameLimit>>) {
     for (const [letter, limit] of Object.entries(limits)) {
       this.#maxBytes[letter.charCodeAt(0)] = limit.maxBytes;
       this.#streamAbove[letter.charCodeAt(0)] = limit.streamAboveBytes ?? 0;
+      this.#skipUpTo[letter.charCodeAt(0)] = limit.skipUpToBytes ?? 0;
       this.setMode(letter.charCodeAt(0), limit.mode);
     }
   }
@@ -69,12 +81,17 @@ export class FrameReader {
 
   /** True between frames: our own messages may be written here only. */
   get atBoundary(): boolean {
-    return this.#streamLeft === 0 && this.#assemblyLeft === 0 && this.#headerFill === 0;
+    return this.#streamLeft === 0 && this.#skipLeft === 0 && this.#assemblyTotal === 0 && this.#headerFill === 0;
   }
 
   /** True in the middle of a streamed frame, whose first bytes have gone on already. */
   get midStream(): boolean {
     return this.#streamLeft > 0;
+  }
+
+  /** Bytes that an unfinished frame holds now. */
+  get heldBytes(): number {
+    return this.#assembly.length;
   }
 
   /** Bytes of the chunk that were not looked at yet. */
@@ -88,13 +105,18 @@ export class FrameReader {
     const available = chunk.length - this.#offset;
     if (available === 0) return false;
     if (this.#streamLeft > 0) return this.#takePart(available);
-    if (this.#assemblyLeft > 0) return this.#assemble(available);
+    if (this.#assemblyTotal > 0) return this.#assemble(available);
+    if (this.#skipLeft > 0) return this.#skip(available);
     if (this.#headerFill > 0 || available < headerBytes) return this.#straddledHeader(available);
     const start = this.#offset;
     const type = chunk[start] as number;
     const total = this.#checkedTotal(type, chunk.readUInt32BE(start + 1));
     this.type = type;
     this.total = total;
+    if (total > (this.#maxBytes[type] as number) + 1) {
+      this.#offset = start + headerBytes;
+      return this.#announce(total);
+    }
     if (available >= total) {
       this.#emit(chunk, start, start + total, true, true, true);
       this.#offset = start + total;
@@ -106,8 +128,7 @@ export class FrameReader {
       this.#emit(chunk, start, chunk.length, false, true, false);
       return true;
     }
-    this.#assembly = [Buffer.from(chunk.subarray(start))];
-    this.#assemblyLeft = total - available;
+    this.#startAssembly(total, chunk, start);
     return false;
   }
 
@@ -115,7 +136,7 @@ export class FrameReader {
     const mode = this.#modes[type];
     if (mode === 0) throw new SallyportError('PROTOCOL_VIOLATION', { reason: 'unexpected message', type: describeType(type) });
     if (length < 4) throw new SallyportError('PROTOCOL_VIOLATION', { reason: 'length below 4', type: describeType(type) });
-    if (length > (this.#maxBytes[type] as number)) throw new SallyportError('FRAME_TOO_LONG', { type: describeType(type), length });
+    if (length > (this.#maxBytes[type] as number) && length > (this.#skipUpTo[type] as number)) throw new SallyportError('FRAME_TOO_LONG', { type: describeType(type), length });
     return length + 1;
   }
 
@@ -134,6 +155,7 @@ export class FrameReader {
     const total = this.#checkedTotal(type, this.#header.readUInt32BE(1));
     this.type = type;
     this.total = total;
+    if (total > (this.#maxBytes[type] as number) + 1) return this.#announce(total);
     const header = Buffer.from(this.#header);
     const left = total - headerBytes;
     if (left === 0 || this.#streams(type, total)) {
@@ -141,8 +163,7 @@ export class FrameReader {
       this.#emit(header, 0, headerBytes, left === 0, true, left === 0);
       return true;
     }
-    this.#assembly = [header];
-    this.#assemblyLeft = left;
+    this.#startAssembly(total, header, 0);
     return this.next();
   }
 
@@ -154,19 +175,44 @@ export class FrameReader {
     return true;
   }
 
+  #startAssembly(total: number, bytes: Buffer, start: number): void {
+    this.#assemblyTotal = total;
+    this.#assemblyFill = bytes.length - start;
+    this.#assembly = Buffer.allocUnsafe(Math.min(total, Math.max(leastAssembly, this.#assemblyFill * 2)));
+    bytes.copy(this.#assembly, 0, start);
+  }
+
   #assemble(available: number): boolean {
-    const take = Math.min(this.#assemblyLeft, available);
-    const piece = this.#chunk.subarray(this.#offset, this.#offset + take);
-    this.#offset += take;
-    this.#assemblyLeft -= take;
-    if (this.#assemblyLeft > 0) {
-      this.#assembly.push(piece);
-      return false;
+    const take = Math.min(this.#assemblyTotal - this.#assemblyFill, available);
+    const filled = this.#assemblyFill + take;
+    if (filled > this.#assembly.length) {
+      const grown = Buffer.allocUnsafe(Math.min(this.#assemblyTotal, filled * 2));
+      this.#assembly.copy(grown, 0, 0, this.#assemblyFill);
+      this.#assembly = grown;
     }
-    const frame = Buffer.concat([...this.#assembly, piece]);
-    this.#assembly = [];
-    this.#emit(frame, 0, frame.length, true, true, true);
+    this.#chunk.copy(this.#assembly, this.#assemblyFill, this.#offset, this.#offset + take);
+    this.#offset += take;
+    this.#assemblyFill = filled;
+    if (filled < this.#assemblyTotal) return false;
+    const frame = this.#assembly;
+    this.#assembly = noBytes;
+    this.#assemblyTotal = 0;
+    this.#emit(frame, 0, filled, true, true, true);
     return true;
+  }
+
+  #announce(total: number): boolean {
+    this.#skipLeft = total - headerBytes;
+    this.#emit(noBytes, 0, 0, false, true, true);
+    this.tooLong = true;
+    return true;
+  }
+
+  #skip(available: number): boolean {
+    const take = Math.min(this.#skipLeft, available);
+    this.#skipLeft -= take;
+    this.#offset += take;
+    return this.next();
   }
 
   #emit(buffer: Buffer, start: number, end: number, whole: boolean, first: boolean, last: boolean): void {
@@ -176,6 +222,7 @@ export class FrameReader {
     this.whole = whole;
     this.first = first;
     this.last = last;
+    this.tooLong = false;
   }
 }
 
