@@ -63,6 +63,8 @@ export interface RelayContext {
   held: { readonly cancel: (denial: Denial) => void } | null;
   /** Texts of this session that ruined a parser. */
   ruinedParsers: number;
+  /** A cancel came while a statement was still being judged: it meets that statement where it is held or forwarded. */
+  cancelAsked: boolean;
   ended: SessionEnd | null;
   readonly totals: { rows: number; bytes: number; denied: number };
 

@@ -49,6 +49,8 @@ export async function holdStatement<T>(context: RelayContext, asked: HeldStateme
   const cancel = new AbortController();
   context.held = { cancel: (denial) => cancel.abort(denial) };
   if (context.ended) cancel.abort(context.ended.denial);
+  if (context.cancelAsked) cancel.abort(deny('HOLD_CANCELLED'));
+  context.cancelAsked = false;
   try {
     const approved: ApprovedRule[] = [];
     const approvals: ApprovalRecord[] = [];
@@ -62,6 +64,8 @@ export async function holdStatement<T>(context: RelayContext, asked: HeldStateme
       if (again.outcome === 'refuse') return await refused(context, held, again.denial, outcome.request);
       if (!(await outcome.use())) return await refused(context, held, deny('APPROVAL_WITHDRAWN', { detail: `request ${outcome.request} was used before` }), outcome.request);
       if (context.ended) return await refused(context, held, context.ended.denial, outcome.request);
+      // Ctrl-C between the approval and here: the user does not want it any more.
+      if (cancel.signal.aborted) return await refused(context, held, deny('HOLD_CANCELLED'), outcome.request);
       if (again.outcome === 'forward') return { outcome: 'approved', approvals, result: again.result };
       held = { ...held, facts: again.facts, decision: again.decision };
     }

@@ -74,7 +74,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   const context: RelayContext = {
     session, recorder, inspector: input.inspector, approver: input.approver, clock: input.clock, log: input.log, digestKey: input.digestKey, equalities: input.equalities, tally: input.tally, limits,
     queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(input.tally.statements), toClient: new ChunkOutput(), muted: null,
-    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, allAnswered: null, kept: [], held: null, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
+    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, allAnswered: null, kept: [], held: null, cancelAsked: false, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
     commit, flushToClient, tell, end, cancelUpstream: cancel,
   };
 
@@ -86,8 +86,10 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
     end,
   });
   input.onCancelReady(() => {
-    if (context.held) context.held.cancel(deny('HOLD_CANCELLED'));
-    else if (context.queue.length > 0) void cancel();
+    if (context.held) return context.held.cancel(deny('HOLD_CANCELLED'));
+    context.cancelAsked = blocked;
+    // Never a question of our own: the statement that waits for its answer would be refused for it.
+    if (context.queue.all().some((reply) => !reply.own)) void cancel();
   });
 
   client.on('data', (chunk: Buffer) => fromClientChunk(chunk));
@@ -173,10 +175,20 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
         blocked = false;
         if (context.ended) return;
         client.resume();
+        const more = commit();
+        if (more) return block(more);
+        cancelWhatWasJudged();
         pump();
       },
       (error: unknown) => fail(error, 'client'),
     );
+  }
+
+  /** A cancel that came before the statement was forwarded follows behind it. */
+  function cancelWhatWasJudged(): void {
+    if (!context.cancelAsked) return;
+    context.cancelAsked = false;
+    if (context.queue.length > 0) void cancel();
   }
 
   function commit(): void | Promise<void> {
