@@ -184,7 +184,7 @@ describe('the catalog', () => {
     expect(inspector.refresh()).toBeUndefined();
     expect(inspector.key()).toBe(before);
     catalog.snapshot = aSnapshot('e2');
-    inspector.refresh();
+    await inspector.refresh();
     expect(inspector.key()).not.toBe(before);
   });
 

@@ -84,7 +84,7 @@ export function aRelay(options: RelayOptions = {}): RelayBench {
   const context: RelayContext = {
     session, recorder, inspector, approver, clock, log: silentLog, digestKey: new Uint8Array(32), equalities: new EqualityBudget(), tally, limits,
     queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(tally.statements), toClient: new ChunkOutput(), muted: null,
-    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, kept: [], held: null, cancelAsked: false, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
+    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, allAnswered: null, kept: [], held: null, cancelAsked: false, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
     commit: () => {
       const recorded = context.batch.record(recorder);
       const bytes = context.batch.bytes.take();
