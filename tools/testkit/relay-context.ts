@@ -84,7 +84,7 @@ export function aRelay(options: RelayOptions = {}): RelayBench {
   const context: RelayContext = {
     session, recorder, inspector, approver, clock, log: silentLog, digestKey: new Uint8Array(32), equalities: new EqualityBudget(), tally, limits,
     queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(tally.statements), toClient: new ChunkOutput(), muted: null,
-    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, allAnswered: null, kept: [], held: null, cancelAsked: false, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
+    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyFrameGoes: false, copyStarted: null, allAnswered: null, kept: [], held: null, cancelAsked: false, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
     commit: () => {
       const recorded = context.batch.record(recorder);
       const bytes = context.batch.bytes.take();
@@ -129,9 +129,12 @@ export function aRelay(options: RelayOptions = {}): RelayBench {
 export const silentLog: { error(): void; info(): void; debug(): void } = { error: () => undefined, info: () => undefined, debug: () => undefined };
 
 /** Lets everything that is ready to run have its turn; no time passes. */
-export async function settled(): Promise<void> {
-  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+export function settled(): Promise<void> {
+  return new Promise((resolve) => void turn(resolve));
 }
+
+/** Kept, so that a test's fake timers do not stand in for it. */
+const turn = setImmediate;
 
 /** Keeps what it is told; fails when told to. */
 export class FakeRecorder implements SessionRecorder {
@@ -351,8 +354,9 @@ export class FakeApprover implements Approver {
     } });
   }
 
-  /** Decides the request that was asked last, and lets the waiting side run. */
+  /** Lets the asking side ask, decides the request that was asked last, and lets the waiting side run. */
   async decide(outcome: ApprovalOutcome | 'approved' | 'denied' | 'expired' | 'withdrawn'): Promise<void> {
+    await settled();
     this.#decide?.(typeof outcome === 'string' ? this.#outcome(outcome) : outcome);
     await settled();
   }

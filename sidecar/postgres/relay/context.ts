@@ -53,6 +53,8 @@ export interface RelayContext {
   discarding: Discarding;
   /** A COPY FROM STDIN is running: the client's `d`, `c`, `f` belong to it. */
   copyIn: Execution | null;
+  /** The CopyData that is passing in parts was begun at the server (true) or dropped (false): its other parts follow it. */
+  copyFrameGoes: boolean;
   /** The COPY FROM STDIN whose start (or end without one) the client's next messages wait for. */
   copyStarted: { readonly execution: Execution; readonly resolve: () => void } | null;
   /** Resolves the wait for the server's answer to everything that was sent. */

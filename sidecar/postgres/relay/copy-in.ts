@@ -29,12 +29,16 @@ function isUnanswered(context: RelayContext, execution: Execution): boolean {
 /**
  * CopyData of a COPY FROM STDIN: passed in parts as it comes, counted. Outside of a COPY it is dropped, as the server does:
  * a COPY that failed leaves the client sending for a while.
+ *
+ * A message that has begun goes on to its end all the same: the server would take the statements behind it for the rest of its rows.
  */
 export function handleCopyIn(context: RelayContext, frame: FrameReader): void {
   const { copyIn } = context;
-  if (!copyIn || context.discarding !== 'no') return;
-  copyIn.bytesFromClient += frame.end - frame.start;
+  if (frame.first) context.copyFrameGoes = copyIn !== null && context.discarding === 'no';
+  if (!context.copyFrameGoes) return;
   context.batch.bytes.keep(frame.buffer, frame.start, frame.end);
+  if (!copyIn) return;
+  copyIn.bytesFromClient += frame.end - frame.start;
   if (frame.whole) context.recorder.copy(copyIn.statement, 'in', context.inspector.masked ? noBytes : frame.buffer.subarray(frame.start + 5, frame.end));
 }
 

@@ -74,7 +74,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   const context: RelayContext = {
     session, recorder, inspector: input.inspector, approver: input.approver, clock: input.clock, log: input.log, digestKey: input.digestKey, equalities: input.equalities, tally: input.tally, limits,
     queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(input.tally.statements), toClient: new ChunkOutput(), muted: null,
-    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyStarted: null, allAnswered: null, kept: [], held: null, cancelAsked: false, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
+    status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyFrameGoes: false, copyStarted: null, allAnswered: null, kept: [], held: null, cancelAsked: false, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
     commit, flushToClient, tell, end, cancelUpstream: cancel,
   };
 
