@@ -11,7 +11,7 @@ import { cancelRequest } from '../../../sidecar/postgres/wire/frame-writer.ts';
 import { auditEvents, connectDirect, connectPg, decide, eventually, phaseOf, serverStatements } from '../../hosts/clients.ts';
 import { allowEverything, startWorld, type World } from '../../hosts/gateway.ts';
 
-jest.setTimeout(8_000);
+jest.setTimeout(30_000);
 let world: World;
 let engineer = '';
 let approver = '';
