@@ -14,6 +14,7 @@ import type { CopyMaskPlan, SessionInspector } from '../../sidecar/postgres/insp
 import { Batch } from '../../sidecar/postgres/relay/batch.ts';
 import { defaultRelayLimits, type RelayContext, type RelayLimits } from '../../sidecar/postgres/relay/context.ts';
 import { ReplyQueue } from '../../sidecar/postgres/relay/reply-queue.ts';
+import { tellAllAnswered } from '../../sidecar/postgres/relay/settle.ts';
 import { plainRowPlan } from '../../sidecar/postgres/relay/row-plan.ts';
 import { NameTable } from '../../sidecar/postgres/relay/statements.ts';
 import { handleServerFrame, serverLimits } from '../../sidecar/postgres/server-messages.ts';
@@ -119,6 +120,7 @@ export function aRelay(options: RelayOptions = {}): RelayBench {
       fromServer.feed(Buffer.concat(frames));
       while (fromServer.next() && !context.ended) handleServerFrame(context, fromServer);
       context.flushToClient();
+      tellAllAnswered(context);
     },
     toServer: () => take(forwarded, 'server'),
     toClient: () => take(delivered, 'client'),
@@ -488,7 +490,7 @@ function describeFrame(type: string, body: Buffer, side: 'client' | 'server'): s
   }
   if (side === 'client' && type === 'T') return `T ${body.readInt16BE(0)}`;
   if (side === 'client' && type === 'D') return `D ${describeCells(body).join('|')}`;
-  const text = body.toString('latin1').replace(/sallyport_refused_[0-9a-f]+/, 'poison').replaceAll(/sallyport_own_[0-9a-f]+/g, 'own').replaceAll(/[^\x20-\x7e]+/g, ' ').trim();
+  const text = body.toString('latin1').replace(/sallyport_refused_[0-9a-f]+|sallyport refused the statement that stood here/, 'poison').replaceAll(/sallyport_own_[0-9a-f]+/g, 'own').replaceAll(/[^\x20-\x7e]+/g, ' ').trim();
   return text === '' ? type : `${type} ${text}`;
 }
 
