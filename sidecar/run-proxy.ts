@@ -46,11 +46,13 @@ export async function runProxy(parts: ProxyParts): Promise<RunningProxy> {
     drain: async (deadlineMs) => {
       unsubscribe();
       await following;
-      await Promise.all([...listeners.values()].map((entry) => entry.listener.close()));
+      // The ports stay open: whoever comes now is told to come back (57P03), not that nobody is here.
+      for (const { listener } of listeners.values()) listener.endLogins();
       parts.registry.drain();
       await waitUntilEmpty(parts.registry, deadlineMs);
       parts.registry.endAll();
       await waitUntilEmpty(parts.registry, 2_000);
+      await Promise.all([...listeners.values()].map(({ listener }) => listener.close()));
       clearInterval(tick);
     },
   };

@@ -52,7 +52,7 @@ export async function serveConnection(socket: Socket, admission: Admission, targ
     return;
   }
   const login: Login = { startup, targetName, sessionId: deps.newSessionId(), port: new PostgresClientPort(startup) };
-  const unavailable = deps.recorders.unavailable();
+  const unavailable = deps.registry.draining ? 'DRAINING' : deps.recorders.unavailable();
   if (unavailable) return refuseLogin(login, deny(unavailable), null, deps);
   const opened = await admit(login, admission, deps);
   if (opened.outcome === 'denied') return refuseLogin(login, opened.denial, opened.identity, deps);

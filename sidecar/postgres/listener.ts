@@ -34,7 +34,9 @@ export interface ListenerOptions {
 
 export interface Listener extends AsyncDisposable {
   readonly port: number;
-  /** Stops accepting and ends the logins in progress (`DRAINING`); sessions that are admitted live on, their owner ends them. */
+  /** Ends the logins in progress (`DRAINING`); new ones are still accepted, for the owner to refuse. */
+  endLogins(): void;
+  /** Stops accepting and ends the logins in progress; sessions that are admitted live on, their owner ends them. */
   close(): Promise<void>;
 }
 
@@ -55,13 +57,16 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   const address = server.address();
   const port = typeof address === 'object' && address !== null ? address.port : options.port;
   server.on('error', (error) => options.log.error('listener failed', { port, error: error.message }));
+  const endLogins = (): void => {
+    for (const login of logins) login.abort(new SallyportError('DRAINING'));
+  };
   const close = (): Promise<void> => {
     // Not awaited to the end: the callback waits for every session.
     server.close();
-    for (const login of logins) login.abort(new SallyportError('DRAINING'));
+    endLogins();
     return Promise.resolve();
   };
-  return { port, close, [Symbol.asyncDispose]: close };
+  return { port, endLogins, close, [Symbol.asyncDispose]: close };
 }
 
 function accept(socket: Socket, options: ListenerOptions, logins: Set<LoginDeadline>): void {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { deny } from '../core/errors.ts';
+import { type Denial, deny } from '../core/errors.ts';
 import { ownParameters } from './client-port.ts';
 import { ChunkOutput } from './wire/chunk-output.ts';
 import { bodyCursor, readCString } from './wire/cursor.ts';
@@ -170,10 +170,15 @@ function portalSuspended(context: RelayContext, frame: FrameReader): void {
  */
 function stoppedEnd(context: RelayContext, execution: Execution): void {
   if (!execution.stopped || context.muted) return;
-  context.toClient.add(errorFrame(execution.stopped));
+  context.toClient.add(errorFrame(withFate(execution.stopped, 'the statement had completed on the server')));
   context.muted = context.toClient;
   context.toClient = new ChunkOutput();
   if (!context.queue.all().some((reply) => reply.kind === 'sync' || reply.kind === 'query')) context.discarding = 'with-server';
+}
+
+/** Whether what the user did not get to see has happened all the same. */
+function withFate(denial: Denial, fate: string): Denial {
+  return { ...denial, detail: denial.detail === null ? fate : `${denial.detail}; ${fate}` };
 }
 
 /** The transaction of a stopped statement must not commit: the server is made to fail before the user hears ReadyForQuery. */
@@ -303,7 +308,7 @@ function recordFailure(context: RelayContext, execution: Execution, sqlstate: st
 
 function tellError(context: RelayContext, execution: Execution | null, fields: ReadonlyMap<string, string>, text: string | null = null): void {
   if (execution?.stopped) {
-    context.toClient.add(errorFrame(execution.stopped));
+    context.toClient.add(errorFrame(withFate(execution.stopped, 'the statement was cancelled on the server')));
     return;
   }
   const rebuilt = context.inspector.rebuild(fields, execution?.text ?? text);

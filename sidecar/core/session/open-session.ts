@@ -1,5 +1,5 @@
 import type { ProxyConfig } from '../../../contract/proxy-config.ts';
-import { type Denial, deny } from '../errors.ts';
+import { type Denial, deny, SallyportError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
 import { verifyToken } from '../identity/verify-token.ts';
 import type { Approver, Clock, ConfigSource, KeySource, Logger } from '../ports.ts';
@@ -56,7 +56,7 @@ export async function openSession(port: AdmissionPort, ask: AdmissionAsk, deps: 
   if (asked.outcome === 'denied') return { ...asked, identity: null };
   const verified = await verifyAndForget(asked.token, current.config, deps);
   if (verified.outcome === 'denied') return { ...verified, identity: null };
-  return admit(verified.identity, port, ask, deps);
+  return admit(verified.identity, port, ask, deps, signal);
 }
 
 async function verifyAndForget(token: Uint8Array, config: ProxyConfig, deps: AdmissionDeps): ReturnType<typeof verifyToken> {
@@ -67,15 +67,15 @@ async function verifyAndForget(token: Uint8Array, config: ProxyConfig, deps: Adm
   }
 }
 
-async function admit(identity: Identity, port: AdmissionPort, ask: AdmissionAsk, deps: AdmissionDeps): Promise<OpenOutcome> {
+async function admit(identity: Identity, port: AdmissionPort, ask: AdmissionAsk, deps: AdmissionDeps, signal: AbortSignal): Promise<OpenOutcome> {
   const first = deps.registry.open(identity, ask.target, ask.database, ask.sessionId);
   if (first.outcome === 'opened') return first;
   if (first.outcome === 'denied') return { outcome: 'denied', denial: first.denial, identity };
   ask.onHold(true);
   try {
     const held: HeldFor = { sessionId: ask.sessionId, identity, target: ask.target, namespace: namespaceOf(deps), database: ask.database, by: first.by, approval: first.approval, statement: null, digestKey: deps.digestKey };
-    const outcome = await waitForApproval(held, { approver: deps.approver, announce: (notice) => port.announceHold(notice), cancelled: port.gone });
-    if (outcome.outcome !== 'approved') return { outcome: 'denied', denial: outcome.denial, identity };
+    const outcome = await waitForApproval(held, { approver: deps.approver, announce: (notice) => port.announceHold(notice), cancelled: AbortSignal.any([port.gone, signal]) });
+    if (outcome.outcome !== 'approved') return { outcome: 'denied', denial: signal.reason instanceof SallyportError ? signal.reason.toDenial() : outcome.denial, identity };
   } finally {
     ask.onHold(false);
   }

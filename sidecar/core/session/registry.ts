@@ -39,6 +39,11 @@ export class SessionRegistry {
     deps.approver.subscribe(() => this.reauthorizeAll());
   }
 
+  /** Nobody is admitted any more. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
   get size(): number {
     return this.#sessions.size;
   }

@@ -92,11 +92,11 @@ function streamPart(context: RelayContext, frame: FrameReader, execution: Execut
 export function overLimit(context: RelayContext, execution: Execution, size: number): boolean {
   const { rowsPerStatement, bytesPerStatement } = context.session.permit.limits;
   if (rowsPerStatement !== null && execution.rows >= rowsPerStatement) {
-    stop(context, execution, deny('ROW_LIMIT_REACHED', { detail: `${rowsPerStatement} rows were passed; the statement was cancelled on the server` }));
+    stop(context, execution, deny('ROW_LIMIT_REACHED', { detail: `${rowsPerStatement} rows were passed` }));
     return true;
   }
   if (bytesPerStatement !== null && execution.bytesToClient + size > bytesPerStatement) {
-    stop(context, execution, deny('BYTE_LIMIT_REACHED', { detail: `${bytesPerStatement} bytes were reached; the statement was cancelled on the server` }));
+    stop(context, execution, deny('BYTE_LIMIT_REACHED', { detail: `${bytesPerStatement} bytes were reached` }));
     return true;
   }
   return false;
