@@ -56,8 +56,11 @@ e2e: build ## tests with real servers and clients; ONLY=path for some of them
 leaks: node-check ## run leak cases: make leaks FILE=e2e/leaks/leak_channels.json
 	@$(NODE) e2e/leaks/run-leaks.ts $(or $(FILE),e2e/leaks/leak_channels.json)
 
-fuzz: node-check ## COUNT=1000000 hostile frames and startup packets
-	@$(NODE) e2e/fuzz/fuzz.ts $(or $(COUNT),1000000)
+fuzz: node-check ## COUNT=1000000 hostile frames and startup packets, repeatable with SEED
+	@$(NODE) e2e/fuzz/fuzz.ts $(or $(COUNT),1000000) $(SEED)
+
+model: node-check ## COUNT=2000 random message sequences answered as the server answers them
+	@$(NODE) e2e/fuzz/model.ts $(or $(COUNT),2000) $(SEED)
 
 kills: node-check ## COUNT=200 times SIGKILL during pgbench: no forwarded statement without its record
 	@$(NODE) e2e/kills/run-kills.ts $(or $(COUNT),200)
@@ -74,4 +77,4 @@ build: node-check ## compile to dist/
 clean: node-check ## remove what was built
 	rm -rf dist coverage .demo
 
-.PHONY: help setup node-check demo test verify generate lint typecheck unit e2e leaks fuzz kills bench stats build clean
+.PHONY: help setup node-check demo test verify generate lint typecheck unit e2e leaks fuzz model kills bench stats build clean

@@ -1,31 +1,40 @@
-import { startWorld } from '../hosts/gateway.ts';
-import { tryFrames, tryStartup } from './decoders.ts';
-import { fuzzGateway } from './gateway-fuzz.ts';
-import { seededRandom } from './random.ts';
+import { fuzzGateway } from './fuzz-gateway.ts';
+import { fuzzRelay } from './fuzz-relay.ts';
+import { fuzzStartup } from './fuzz-startup.ts';
+import { startWatch } from './watch.ts';
 
-// make fuzz COUNT=1000000: most of it through the readers of both sides in this process, a share against a real gateway with a real PostgreSQL behind it.
+/** `fuzz.ts [COUNT] [SEED]`: COUNT hostile frames and startup packets (default 1,000,000), repeatable by SEED; ends with 1 when anything was found. */
 const count = Number(process.argv[2] ?? 1_000_000);
-const seed = Number(process.argv[3] ?? Date.now() % 2 ** 31);
-const random = seededRandom(seed);
-const startedMs = performance.now();
-process.stdout.write(`seed ${seed} (give it as second argument to repeat)\n`);
+const seed = Number(process.argv[3] ?? (Date.now() & 0x3fffffff));
+/** Of COUNT: over real sockets to a real gateway with PostgreSQL behind it; the rest in memory, where a million takes minutes. */
+const shares = { startup: 0.25, client: 0.35, server: 0.25, gatewayFrames: 0.13, gatewayStartups: 0.02 } as const;
+const limitRssMiB = 1_024;
+/** Nothing sent here is longer than a few kilobytes, so no length may lead to a larger buffer than this. */
+const limitAllocationBytes = 262_144;
 
-const before = process.memoryUsage().rss;
-const packets = Math.floor(count * 0.3);
-for (let n = 0; n < packets; n++) tryStartup(random);
-report('startup packets, readers', packets);
-let frames = 0;
-while (frames < count * 0.65) frames += tryFrames(random, random.chance(0.5) ? 'client' : 'server');
-report('frames of both sides, readers', frames);
-const grown = Math.round((process.memoryUsage().rss - before) / 2 ** 20);
+say(`fuzz: ${count} frames and startup packets, seed ${seed}`);
+const watch = startWatch();
+await part('startup packets in memory', shares.startup, (n) => fuzzStartup(n, seed, watch));
+await part('hostile client in memory', shares.client, (n) => fuzzRelay('client', n, seed, watch));
+await part('hostile server in memory', shares.server, (n) => fuzzRelay('server', n, seed, watch));
+const largest = watch.largestAllocation();
+if (largest > limitAllocationBytes) watch.report('allocation', `${largest} bytes at once`);
+if (watch.peakRss() > limitRssMiB * 1_048_576) watch.report('memory', `${watch.peakRss()} bytes resident`);
+say(`  largest single buffer ${largest} bytes, peak ${Math.round(watch.peakRss() / 1_048_576)} MiB resident`);
+await part('real gateway and PostgreSQL', shares.gatewayFrames + shares.gatewayStartups, () => fuzzGateway({ frames: Math.round(count * shares.gatewayFrames), startups: Math.round(count * shares.gatewayStartups) }, seed, watch));
+watch.stop();
+for (const finding of watch.findings) say(`FOUND ${finding}`);
+say(watch.findings.length === 0 ? 'fuzz: nothing found' : `fuzz: ${watch.findings.length} findings; repeat with: make fuzz COUNT=${count} SEED=${seed}`);
+process.exit(watch.findings.length === 0 ? 0 : 1);
 
-await using world = await startWorld();
-const share = { packets: Math.max(100, Math.floor(count * 0.005)), frames: Math.max(1_000, Math.floor(count * 0.045)) };
-const gateway = await fuzzGateway(world, random, share);
-report('startup packets, gateway', gateway.packets);
-report('frames, gateway', gateway.frames);
-process.stdout.write(`${packets + frames + gateway.packets + gateway.frames} in all: no crash, no hang; readers grew by ${grown} MiB, the gateway stands at ${gateway.residentMiB} MiB\n`);
+async function part(name: string, share: number, run: (count: number) => Promise<object>): Promise<void> {
+  const frames = Math.max(1, Math.round(count * share));
+  const started = performance.now();
+  const outcome = await run(frames);
+  const seconds = (performance.now() - started) / 1_000;
+  say(`  ${name}: ${frames} in ${seconds.toFixed(0)} s, ${Math.round(frames / seconds)}/s ${JSON.stringify(outcome)}`);
+}
 
-function report(what: string, done: number): void {
-  process.stdout.write(`${String(done).padStart(9)} ${what}, ${((performance.now() - startedMs) / 1000).toFixed(1)} s\n`);
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
 }

@@ -42,6 +42,13 @@ describe('a recording', () => {
     expect([codes.filter((c) => c === 't').length, codes.includes('q')]).toEqual([1, true]);
   });
 
+  test('stops storing notices of a statement that raises them without end, and says so once', () => {
+    const { lines, recording } = aRecording({ ...defaultRecordingLimits, rows: 2 });
+    for (let n = 0; n < 5; n += 1) recording.notice(0, 1, 'n', { severity: 'NOTICE', sqlstate: '00000', message: 'x' });
+    recording.notice(0, 1, 'e', { severity: 'ERROR', sqlstate: '57014', message: 'stopped' });
+    expect(lines().map((line) => line[1])).toEqual(['n', 'n', 't', 'e']);
+  });
+
   test('stores no rows when the policy records metadata only', () => {
     const { lines, recording } = aRecording(defaultRecordingLimits, 'Metadata');
     recording.row(0, 1, aRow(['canary']));
@@ -58,7 +65,7 @@ describe('a recording', () => {
 
   test('does not drift over 10,000 events', () => {
     const { lines, recording } = aRecording();
-    for (let n = 1; n <= 10_000; n += 1) recording.notice(n * 3.3337, 0, 'n', { severity: 'NOTICE', sqlstate: '00000', message: '' });
+    for (let n = 1; n <= 10_000; n += 1) recording.notice(n * 3.3337, 0, 'e', { severity: 'NOTICE', sqlstate: '00000', message: '' });
     const total = lines().reduce((sum, line) => sum + line[0], 0);
     expect(Math.abs(total - 33_337)).toBeLessThan(1);
   });

@@ -109,7 +109,14 @@ export class SqlRecording {
     if (state.copy.sample.length >= batchRows || state.sampleBytes > batchBytes) this.#closeCopy(nowMs, n, state);
   }
 
+  /** An error, or a notice: of these as many per statement as rows are kept, since a loop in the server can raise them without end. */
   notice(nowMs: number, n: number, kind: 'e' | 'n', fields: { readonly severity: string; readonly sqlstate: string; readonly message: string }): void {
+    if (kind === 'n') {
+      const state = this.#stateOf(n);
+      state.notices += 1;
+      if (state.notices === this.#limits.rows + 1) this.#line(nowMs, 't', n, JSON.stringify({ what: 'notices', limit: this.#limits.rows, stored: this.#limits.rows, reason: 'limit of one statement' }));
+      if (state.notices > this.#limits.rows || this.#sessionStopped) return;
+    }
     this.#line(nowMs, kind, n, JSON.stringify({ severity: fields.severity, sqlstate: fields.sqlstate, message: fields.message.slice(0, this.#limits.valueBytes) }));
   }
 
@@ -218,7 +225,7 @@ export class SqlRecording {
   #stateOf(n: number): StatementState {
     let state = this.#statements.get(n);
     if (state === undefined) {
-      state = { columns: [], rows: 0, bytes: 0, stopped: false, valueCut: false, copy: null, sampleBytes: 0 };
+      state = { columns: [], rows: 0, bytes: 0, stopped: false, valueCut: false, copy: null, sampleBytes: 0, notices: 0 };
       this.#statements.set(n, state);
     }
     return state;
@@ -233,6 +240,7 @@ interface StatementState {
   valueCut: boolean;
   copy: { readonly direction: 'in' | 'out'; bytes: number; chunks: number; readonly sample: string[] } | null;
   sampleBytes: number;
+  notices: number;
 }
 
 const batchRows = 200;

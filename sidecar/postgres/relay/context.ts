@@ -92,6 +92,8 @@ export interface RelayLimits {
   readonly bindBytes: number;
   readonly preparedStatements: number;
   readonly portals: number;
+  /** Texts of the prepared statements, and apart from them parameters of the portals. */
+  readonly namedBytes: number;
   /** Rows stored per statement in the recording. */
   readonly storedRows: number;
   readonly storedBytes: number;
@@ -102,5 +104,5 @@ export interface RelayLimits {
 }
 
 export const defaultRelayLimits: RelayLimits = {
-  statementBytes: 256 * 1024, bindBytes: 16 * 1024 * 1024, preparedStatements: 5_000, portals: 1_000, storedRows: 1_000, storedBytes: 1024 * 1024, maskedRowBytes: 16 * 1024 * 1024, readAheadBytes: 256 * 1024, unreadBytes: 1024 * 1024,
+  statementBytes: 256 * 1024, bindBytes: 16 * 1024 * 1024, preparedStatements: 5_000, portals: 1_000, namedBytes: 32 * 1024 * 1024, storedRows: 1_000, storedBytes: 1024 * 1024, maskedRowBytes: 16 * 1024 * 1024, readAheadBytes: 256 * 1024, unreadBytes: 1024 * 1024,
 };

@@ -30,7 +30,7 @@ export function handleParse(context: RelayContext, buffer: Buffer, start: number
   const message = readParse(buffer, start, end);
   const read = readQueryText(Buffer.concat([message.text, Buffer.of(0)]));
   if (read.outcome === 'refused') return refuseText(context, message, '', '', read.denial);
-  if (context.statements.size >= context.limits.preparedStatements) return refuseText(context, message, '', '', deny('TOO_MANY_STATEMENTS'));
+  if (context.statements.size >= context.limits.preparedStatements || context.statements.bytesWith(message.name, message.text.length) > context.limits.namedBytes) return refuseText(context, message, '', '', deny('TOO_MANY_STATEMENTS'));
   const frame = buffer.subarray(start, end);
   const path = freshSearchPath(context, 'pipeline');
   if (path) return path.then(() => inspectParse(context, message, read.text, frame));
@@ -91,7 +91,7 @@ function findStatement(context: RelayContext, message: BindMessage, frame: Buffe
   if (isSkipped(context)) return undefined;
   const statement = context.statements.get(message.statement);
   if (!statement) return refuseInOrder(context, unknownStatement(message.statement));
-  if (context.portals.size >= context.limits.portals) return refuseInOrder(context, deny('TOO_MANY_STATEMENTS'));
+  if (context.portals.size >= context.limits.portals || context.portals.bytesWith(message.portal, frame.length) > context.limits.namedBytes) return refuseInOrder(context, deny('TOO_MANY_STATEMENTS'));
   // The server plans the statement anew under the search path of now, so it is judged under that one too.
   const path = freshSearchPath(context, 'pipeline');
   const stale = path ? path.then(() => refreshStatement(context, statement)) : refreshStatement(context, statement);

@@ -18,7 +18,7 @@ import { recordResult } from './execution.ts';
 import { errorFrame } from './refuse.ts';
 import { executionsOf, ReplyQueue } from './reply-queue.ts';
 import { tellAllAnswered } from './settle.ts';
-import { NameTable } from './statements.ts';
+import { NameTable, portalBytes, statementBytes } from './statements.ts';
 
 export interface RelayInput {
   readonly client: Socket;
@@ -73,7 +73,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
 
   const context: RelayContext = {
     session, recorder, inspector: input.inspector, approver: input.approver, clock: input.clock, log: input.log, digestKey: input.digestKey, equalities: input.equalities, tally: input.tally, limits,
-    queue: new ReplyQueue(), statements: new NameTable(), portals: new NameTable(), batch: new Batch(input.tally.statements), toClient: new ChunkOutput(), muted: null,
+    queue: new ReplyQueue(), statements: new NameTable(statementBytes), portals: new NameTable(portalBytes), batch: new Batch(input.tally.statements), toClient: new ChunkOutput(), muted: null,
     status: 'I', sentSinceSync: false, discarding: 'no', copyIn: null, copyFrameGoes: false, copyStarted: null, allAnswered: null, kept: [], held: null, cancelAsked: false, ruinedParsers: 0, ended: null, totals: { rows: 0, bytes: 0, denied: 0 },
     commit, flushToClient, tell, end, cancelUpstream: cancel,
   };
@@ -263,7 +263,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
     else input.log.info('relay stopped', { sessionId: session.id, code, side, ...(error instanceof SallyportError ? error.detail : {}) });
     const recorderFailed = code === 'RECORDER_FAILED' || code === 'STORAGE_FULL';
     const denial = side === 'target' ? targetDenial(code) : deny(code, whatTheClientDid(error));
-    end({ reason: recorderFailed ? 'RecorderFailed' : code.endsWith('PROTOCOL_VIOLATION') ? 'ProtocolViolation' : 'Failed', denial });
+    end({ reason: recorderFailed ? 'RecorderFailed' : code === 'FRAME_TOO_LONG' || code.endsWith('PROTOCOL_VIOLATION') ? 'ProtocolViolation' : 'Failed', denial });
   }
 
   function end(cause: SessionEnd): void {

@@ -48,10 +48,23 @@ export interface Portal {
 export class NameTable<T> {
   readonly #confirmed = new Map<string, T>();
   readonly #sent = new Map<string, { readonly value: T | null; readonly segment: number }>();
+  readonly #bytesOf: (value: T) => number;
   #segment = 0;
+  #bytes = 0;
+
+  /** @param bytesOf what a value holds of the client's bytes. */
+  constructor(bytesOf: (value: T) => number = () => 0) {
+    this.#bytesOf = bytesOf;
+  }
 
   get size(): number {
     return this.#confirmed.size + this.#sent.size;
+  }
+
+  /** Bytes of the client that the names would hold with `bytes` more under `name`, in place of what it means now. */
+  bytesWith(name: string, bytes: number): number {
+    const replaced = this.get(name);
+    return this.#bytes + bytes - (replaced ? this.#bytesOf(replaced) : 0);
   }
 
   get(name: string): T | null {
@@ -73,14 +86,19 @@ export class NameTable<T> {
 
   /** The message that makes (or, with null, removes) the name was forwarded; `earlier`: in a segment before this one. */
   send(name: string, value: T | null, earlier = false): void {
+    this.#count(value, this.#sent.get(name)?.value);
     this.#sent.set(name, { value, segment: earlier ? -1 : this.#segment });
   }
 
   /** The server confirmed it. */
   confirm(name: string, value: T | null): void {
+    this.#count(value, this.#confirmed.get(name));
     if (value === null) this.#confirmed.delete(name);
     else this.#confirmed.set(name, value);
-    if (this.#sent.get(name)?.value === value) this.#sent.delete(name);
+    const sent = this.#sent.get(name);
+    if (sent?.value !== value) return;
+    this.#count(null, sent.value);
+    this.#sent.delete(name);
   }
 
   /** SQL made the name. What was sent under it is confirmed if it is this very one; a later message may have sent another. */
@@ -91,11 +109,27 @@ export class NameTable<T> {
 
   /** After an error: what is still queued is sent again by the caller. */
   dropSent(): void {
+    for (const { value } of this.#sent.values()) this.#count(null, value);
     this.#sent.clear();
   }
 
   /** Removes confirmed names, all or those that `which` picks. */
   clear(which: (value: T) => boolean = () => true): void {
-    for (const [name, value] of this.#confirmed) if (which(value)) this.#confirmed.delete(name);
+    for (const [name, value] of this.#confirmed) if (which(value)) this.confirm(name, null);
   }
+
+  #count(added: T | null, removed: T | null | undefined): void {
+    if (added) this.#bytes += this.#bytesOf(added);
+    if (removed) this.#bytes -= this.#bytesOf(removed);
+  }
+}
+
+/** Bytes of a prepared statement that the client sent. */
+export function statementBytes({ exactText, name }: PreparedStatement): number {
+  return exactText.length + name.length;
+}
+
+/** Bytes of a portal's parameters. */
+export function portalBytes({ parameters, name }: Portal): number {
+  return parameters.reduce((sum, { value }) => sum + (value?.length ?? 0) + 16, name.length);
 }
