@@ -31,6 +31,6 @@ test('wrong options exit 4 and say where to look', async () => {
 
 test('a directory with errors exits 1 and prints file, line, column and field', async () => {
   expect(await run('config', 'check', 'operator/render/testdata/broken-policy-withholds-its-targets')).toMatchObject({
-    status: 1, stdout: '', stderr: expect.stringMatching(/input\.yaml:15:8: spec\.postgres\.databases: name at least one database[^]*\n7 errors\n$/),
+    status: 1, stdout: '', stderr: expect.stringMatching(/input\.yaml:15:8: spec\.postgres\.databases: name at least one database[^]*\n7 errors \[CONFIG_INVALID\]\n$/),
   });
 });

@@ -26,7 +26,7 @@ export async function run(argv: readonly string[], io: CommandIo): Promise<numbe
   for (const problem of outcome.problems) io.stderr.write(`${formatFileProblem(problem)}\n`);
   if (outcome.outcome === 'problems') {
     const errors = outcome.problems.filter((problem) => problem.severity === 'rejected').length;
-    io.stderr.write(`${count(errors, 'error')}\n`);
+    io.stderr.write(`${count(errors, 'error')} [CONFIG_INVALID]\n`);
     return 1;
   }
   const { config } = outcome;

@@ -50,7 +50,7 @@ test('problems keep the last good config and are logged with file, line and fiel
   await config.reload();
   expect([config.current()?.config.namespace, swaps, config.problems()]).toEqual(['a', [1], [aProblem]]);
   expect(logged.slice(-2)).toEqual([
-    'error config file rejected {"file":"conf/a.yaml","line":7,"column":3,"field":"spec.x","problem":"no"}',
+    'error config file rejected {"code":"CONFIG_INVALID","file":"conf/a.yaml","line":7,"column":3,"field":"spec.x","problem":"no"}',
     'error config rejected, the last good one stays {"problems":1}',
   ]);
 });

@@ -90,7 +90,7 @@ const maxReported = 50;
 
 function report(loaded: ConfigLoad, hasConfig: boolean, log: Logger): void {
   for (const { severity, message: problem, ...place } of loaded.problems.slice(0, maxReported)) {
-    if (severity === 'rejected') log.error('config file rejected', { ...place, problem });
+    if (severity === 'rejected') log.error('config file rejected', { code: 'CONFIG_INVALID', ...place, problem });
     else log.info('config file warning', { ...place, problem });
   }
   if (loaded.problems.length > maxReported) log.error('more config problems', { count: loaded.problems.length - maxReported });
