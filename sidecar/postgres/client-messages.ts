@@ -20,12 +20,13 @@ const handlers: Readonly<Record<string, Handler>> = {
 
 const table: (Handler | undefined)[] = Array.from({ length: 256 }, (_unused, code) => handlers[String.fromCharCode(code)]);
 
-/** Longest length of each frontend message; all others are limited to 10,000 bytes as the server limits them. */
+/** Longest length of each frontend message: what carries values (Bind, FunctionCall: a large object is written in pieces of 16 KiB) as configured, all others 10,000 bytes as the server limits them. */
 export function clientLimits(limits: { readonly statementBytes: number; readonly bindBytes: number }): Readonly<Record<string, FrameLimit>> {
   // A longer text is refused as a statement; its bytes are skipped, and the session goes on.
   const text: FrameLimit = { maxBytes: limits.statementBytes + 1024, mode: 'assemble', skipUpToBytes: 0x3fffffff };
+  const values: FrameLimit = { maxBytes: limits.bindBytes, mode: 'assemble' };
   const small: FrameLimit = { maxBytes: 10_000, mode: 'assemble' };
-  return { Q: text, P: { ...text, maxBytes: text.maxBytes + 65_535 * 4 }, B: { maxBytes: limits.bindBytes, mode: 'assemble' }, F: small, D: small, E: small, C: small, S: small, H: small, X: small, c: small, f: small, d: { maxBytes: 0x3fffffff, mode: 'stream' } };
+  return { Q: text, P: { ...text, maxBytes: text.maxBytes + 65_535 * 4 }, B: values, F: values, D: small, E: small, C: small, S: small, H: small, X: small, c: small, f: small, d: { maxBytes: 0x3fffffff, mode: 'stream' } };
 }
 
 /** Handles one frontend frame (or a part of CopyData). A promise: wait before the next one. Throws SallyportError PROTOCOL_VIOLATION. */

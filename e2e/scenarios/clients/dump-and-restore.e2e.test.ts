@@ -32,6 +32,14 @@ spec:
   subjects: [{kind: Group, name: restorers}]
   targets: {names: [db]}
   rules: [{name: restore, action: Allow, postgres: {databases: [copy, plain], statements: [Select, CopyIn, Insert, DDL, Grant, Extension, Call, Set, Maintenance]}}]
+---
+apiVersion: sallyport.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: large-objects}
+spec:
+  subjects: [{kind: Group, name: archivists}]
+  targets: {names: [db]}
+  rules: [{name: all, action: Allow, postgres: {databases: [archive, archive2], statements: [Select, CopyOut, CopyIn, Lock, Call, FunctionCall, DDL, Other, Grant]}}]
 `;
 
 const schema = `
@@ -68,12 +76,13 @@ beforeAll(async () => {
     policies,
     // pg_dump refuses a server that is newer than itself.
     postgres: { version: 'system' },
-    databases: ['shop', 'copy', 'plain'],
-    clients: [{ id: 'backup', secret: 'b', claims: { email: 'backup@bank.example', groups: ['backup'] } }, { id: 'restorer', secret: 'r', claims: { email: 'restorer@bank.example', groups: ['restorers'] } }],
+    databases: ['shop', 'copy', 'plain', 'archive', 'archive2'],
+    clients: [{ id: 'backup', secret: 'b', claims: { email: 'backup@bank.example', groups: ['backup'] } }, { id: 'restorer', secret: 'r', claims: { email: 'restorer@bank.example', groups: ['restorers'] } },
+      { id: 'archivist', secret: 'a', claims: { email: 'archivist@bank.example', groups: ['archivists'] } }],
     prepare: async (postgres) => {
       const direct = await connectDirect(postgres);
       await direct.query('create role reader');
-      for (const database of ['shop', 'copy', 'plain']) await direct.query(`create database ${database}`);
+      for (const database of ['shop', 'copy', 'plain', 'archive', 'archive2']) await direct.query(`create database ${database}`);
       await direct.end();
       const shop = await connectDirect(postgres, 'shop');
       await shop.query(schema);
@@ -127,6 +136,17 @@ whenHere('a database without masks', () => {
       const plain = (ran: Ran): string => ok(ran).out.replace(/^\\(un)?restrict .*$/gm, '');
       expect(plain(through) === plain(direct)).toBe(true);
     }
+  });
+
+  test('with large objects is dumped and restored by someone who may call functions by number', async () => {
+    const [file, archive] = [join(directory, 'archive.dump'), await connectDirect(world.postgres, 'archive')];
+    await archive.query("select lo_from_bytea(4711, (select string_agg(decode(md5(i::text), 'hex'), '') from generate_series(1, 6000) i))");
+    await archive.end();
+    const env = libpqEnv(await world.token('archivist'));
+    ok(await runClient(dump, ['-b', '-Fc', '-f', file, '-d', conninfo(world, 'dbname=archive')], env));
+    ok(await runClient(restore, ['--exit-on-error', '-d', conninfo(world, 'dbname=archive2'), file], env));
+    expect(await contents('archive2')).toBe(await contents('archive'));
+    expect((await runClient(dump, ['-b', '-d', conninfo(world, 'dbname=shop')], libpqEnv(engineer))).code).toBe(0);
   });
 
   test('the person who dumps cannot restore, and the one who restores cannot dump', async () => {

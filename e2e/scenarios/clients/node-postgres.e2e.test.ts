@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { connect as connectTls } from 'node:tls';
@@ -303,31 +304,51 @@ describe('a held statement in the extended protocol', () => {
   });
 });
 
+describe('a client that does not read', () => {
+  test('stops the server instead of filling the memory of the gateway', async () => {
+    const reader = await connectPg(world, engineer);
+    await reader.query(`select repeat('x', 20000000) as value`);
+    const { stream } = (reader as unknown as { connection: { stream: Socket } }).connection;
+    const [before, read] = [residentKib(world.gateway.child.pid ?? 0), stream.bytesRead];
+    const answer = reader.query<{ value: string }>("select repeat('y', 300 * 1024 * 1024) as value");
+    stream.pause();
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    // 300 MiB are ready at the server; what stands in sockets and streams is all that has moved.
+    expect([residentKib(world.gateway.child.pid ?? 0) - before < 128 * 1024, stream.bytesRead - read < 4 * 1024 * 1024]).toEqual([true, true]);
+    stream.resume();
+    expect((await answer).rows[0]?.value.length).toBe(300 * 1024 * 1024);
+    await reader.end();
+  });
+});
+
 describe('a value of 100 MB', () => {
   const bytes = 100 * 1024 * 1024;
 
   test.each(['text', 'bytea'])('of type %s passes through a session without masks while the gateway grows by less than 64 MiB', async (type) => {
     const reader = await connectPg(world, engineer);
-    await reader.query('select 1');
+    // Once, whatever the size, a process grows by the buffers that Node has not collected yet, and by V8 compiling the parser again, optimised (docs/clients.md).
+    for (let round = 0; round < 3; round++) await reader.query(`select repeat('x', ${bytes}) as value`);
+    const before = residentKib(world.gateway.child.pid ?? 0);
     const peak = watchPeak(world.gateway.child.pid ?? 0);
-    const before = peak.now();
     // node-postgres would make a string of twice the size of a bytea: the length is what counts.
     const { rows } = await reader.query<{ value: string | Buffer }>({ text: type === 'text' ? `select repeat('x', ${bytes}) as value` : `select decode(repeat('00', ${bytes / 2}), 'hex') as value`, rowMode: 'object' } as pg.QueryConfig);
-    const grown = (await peak.stop()) - before;
+    const grown = peak.stop() - before;
     expect(rows[0]?.value.length).toBe(type === 'text' ? bytes : bytes / 2);
     expect(grown).toBeLessThan(64 * 1024);
     await reader.end();
   });
 });
 
-/** Resident memory of a process in KiB, looked at every 10 ms. */
-function watchPeak(pid: number): { now(): number; stop(): Promise<number> } {
-  const now = (): number => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? Number.NaN);
-  let most = now();
-  const timer = setInterval(() => { most = Math.max(most, now()); }, 10);
+function residentKib(pid: number): number {
+  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? Number.NaN);
+}
+
+/** The most resident memory of a process, in KiB, looked at every 10 ms. */
+function watchPeak(pid: number): { stop(): number } {
+  let most = residentKib(pid);
+  const timer = setInterval(() => { most = Math.max(most, residentKib(pid)); }, 10);
   return {
-    now,
-    stop: async () => {
+    stop: () => {
       clearInterval(timer);
       return most;
     },
