@@ -335,6 +335,7 @@ export class FakeApprover implements Approver {
   usable = true;
   used = 0;
   #decide: ((outcome: ApprovalOutcome) => void) | null = null;
+  readonly #whenAsked: (() => void)[] = [];
   readonly #listeners: (() => void)[] = [];
 
   ask(ask: ApprovalAsk): ReturnType<Approver['ask']> {
@@ -342,6 +343,7 @@ export class FakeApprover implements Approver {
     this.asks.push(ask);
     const { promise, resolve } = Promise.withResolvers<ApprovalOutcome>();
     this.#decide = resolve;
+    for (const tell of this.#whenAsked.splice(0)) tell();
     const name = `areq-${this.asks.length}`;
     return Promise.resolve({ outcome: 'pending', pending: {
       name, uid: `uid-${name}`, decideByMs: 1_700_000_900_000, outcome: promise,
@@ -356,10 +358,18 @@ export class FakeApprover implements Approver {
     } });
   }
 
-  /** Lets the asking side ask, decides the request that was asked last, and lets the waiting side run. */
-  async decide(outcome: ApprovalOutcome | 'approved' | 'denied' | 'expired' | 'withdrawn'): Promise<void> {
+  /** Resolves once a request is undecided and its asker waits. */
+  async asked(): Promise<void> {
+    if (!this.#decide) await new Promise<void>((resolve) => void this.#whenAsked.push(resolve));
     await settled();
-    this.#decide?.(typeof outcome === 'string' ? this.#outcome(outcome) : outcome);
+  }
+
+  /** Waits for a request, decides it, and lets the asking side run. */
+  async decide(outcome: ApprovalOutcome | 'approved' | 'denied' | 'expired' | 'withdrawn'): Promise<void> {
+    await this.asked();
+    const decide = this.#decide;
+    this.#decide = null;
+    decide?.(typeof outcome === 'string' ? this.#outcome(outcome) : outcome);
     await settled();
   }
 
