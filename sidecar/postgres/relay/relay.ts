@@ -116,6 +116,8 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
     if (context.ended) return;
     session.lastActivityMs = input.clock.monotonicMs();
     if (blocked) {
+      // Who leaves while a statement is held withdraws the request; a real server would not look either before the statement has ended.
+      if (context.held && ahead.length === 0 && fromClient.atBoundary && fromClient.rest().length === 0 && chunk.equals(terminate)) return end({ reason: 'ClientClosed', denial: deny('CONNECTION_LOST') });
       ahead.push(chunk);
       // A chunk costs more than its bytes: a client that sends them one by one must not hold more than others.
       aheadBytes += chunk.length + chunkCostBytes;
@@ -299,6 +301,7 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   }
 }
 
+const terminate = write.terminate();
 const chunkCostBytes = 256;
 /** Notices that wait for the end of a frame; a hold makes one every 30 s. */
 const maxWaitingMessages = 16;

@@ -64,6 +64,31 @@ describe('frame reader', () => {
     expect(() => reader.next()).toThrow(length < 4 ? /PROTOCOL_VIOLATION/ : /FRAME_TOO_LONG/);
   });
 
+  test('a frame over its limit may be announced and skipped, whatever the pieces, and the next one is read', () => {
+    const bytes = Buffer.concat([frame('P', Buffer.alloc(500, 'x')), frame('S', new Uint8Array(0))]);
+    fc.assert(fc.property(fc.array(fc.nat(), { maxLength: 12 }), (cuts) => {
+      const reader = new FrameReader({ ...limits, P: { maxBytes: 100, mode: 'assemble', skipUpToBytes: 1_000 } });
+      const seen: [string, boolean][] = [];
+      for (const chunk of splitAt(bytes, cuts)) {
+        reader.feed(chunk);
+        while (reader.next()) seen.push([String.fromCharCode(reader.type), reader.tooLong]);
+      }
+      expect(seen).toEqual([['P', true], ['S', false]]);
+      expect(reader.atBoundary).toBe(true);
+    }));
+  });
+
+  test('a frame that comes byte by byte is held in one buffer, at most twice what has arrived', () => {
+    const reader = new FrameReader({ B: { maxBytes: 1_000_000, mode: 'assemble' } });
+    const bytes = frame('B', Buffer.alloc(20_000, 'x'));
+    for (const [index, byte] of bytes.entries()) {
+      reader.feed(Buffer.of(byte));
+      expect(reader.next()).toBe(index === bytes.length - 1);
+      expect(reader.heldBytes).toBeLessThanOrEqual(Math.max(1_024, 2 * (index + 1)));
+    }
+    expect(Buffer.compare(reader.buffer.subarray(reader.start, reader.end), bytes)).toBe(0);
+  });
+
   test('a message type without a limit ends the reading', () => {
     const reader = new FrameReader(limits);
     reader.feed(frame('z', new Uint8Array(0)));
