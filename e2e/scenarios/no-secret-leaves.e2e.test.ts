@@ -95,7 +95,7 @@ async function statementsOfEveryFate(): Promise<void> {
   const session = await watchedSession(world, tokens['engineer'] ?? '');
   const c = (name: string): string => canaries[name] ?? '';
   const statements: readonly (string | { readonly text: string; readonly values: readonly string[]; readonly name?: string })[] = [
-    'select * from people order by id', { text: 'select * from people', values: [] }, { name: 'p', text: 'select secret, ssn from people where id = $1', values: ['1'] },
+    'select * from people order by id', `select ssn as "${c('regulated literal')}" from people`, { text: 'select * from people', values: [] }, { name: 'p', text: 'select secret, ssn from people where id = $1', values: ['1'] },
     { text: 'select id from people where secret = $1', values: [c('parameter compared with a masked column')] }, { text: 'insert into people values (3, $1, null)', values: [c('parameter put into a masked column')] },
     `select '${c('regulated literal')}'::text as x`, `selec '${c('regulated literal in a text that does not parse')}'`, 'prepare e as select $1::text as x', `execute e('${c('regulated literal of EXECUTE')}')`,
     `create role helper password '${c('password in a statement')}'`, `alter role helper password '${c('password in a statement')}'`, `comment on table people is '${c('regulated literal')}'`,

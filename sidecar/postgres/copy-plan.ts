@@ -23,14 +23,23 @@ export function copiedField(type: OutputMask['type'], format: 0 | 1): FieldDescr
   return { name: '', tableOid: 0, attnum: 0, typeOid: type?.oid ?? 0, typeModifier: type?.modifier ?? -1, format };
 }
 
+/** A started COPY: its mask, and name and style of each column for the record. */
+export interface StartedCopy {
+  readonly mask: ReturnType<typeof createCopyMask>;
+  readonly columns: readonly { readonly name: string; readonly style: string }[];
+}
+
 /** The number of columns of COPY (query) is known only when its rows start: CopyOutResponse tells it. */
-export function lazyCopyMask(format: 0 | 1, columns: number | null, make: (columns: number) => ReturnType<typeof createCopyMask>): CopyMaskPlan {
-  let mask: ReturnType<typeof createCopyMask> | null = null;
+export function lazyCopyMask(format: 0 | 1, columns: number | null, make: (columns: number) => StartedCopy): CopyMaskPlan {
+  let started: StartedCopy | null = null;
   return {
     outcome: 'masked', format, columns,
-    start: (found) => { mask = make(found); },
-    push: (body) => mask?.push(body) ?? [],
-    end: () => mask?.end() ?? [],
-    cells: () => mask?.cells.reduce((sum, count) => sum + count, 0) ?? 0,
+    start: (found) => { started = make(found); },
+    push: (body) => started?.mask.push(body) ?? [],
+    end: () => started?.mask.end() ?? [],
+    maskedCells: () => ({
+      columns: (started?.columns ?? []).map((column, index) => ({ ...column, cells: started?.mask.cells[index] ?? 0 })).filter((column) => column.cells > 0),
+      detectorHits: started?.mask.detectorHits.reduce((sum, hits) => sum + hits, 0) ?? 0,
+    }),
   };
 }

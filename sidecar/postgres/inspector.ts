@@ -47,8 +47,14 @@ export interface SessionInspector {
   close(): void;
 }
 
+/** Cells that left masked, by column, and what detectors found elsewhere. */
+export interface MaskedCells {
+  readonly columns: readonly { readonly name: string; readonly style: string; readonly cells: number }[];
+  readonly detectorHits: number;
+}
+
 /** How the rows of a COPY TO leave. */
 export type CopyMaskPlan =
   | { readonly outcome: 'plain' }
-  | { readonly outcome: 'masked'; /** CopyOutResponse told the number of columns; before any push. */ readonly start: (columns: number) => void; readonly push: (body: Uint8Array) => readonly Uint8Array[]; readonly end: () => readonly Uint8Array[]; readonly columns: number | null; readonly format: 0 | 1; readonly cells: () => number }
+  | { readonly outcome: 'masked'; /** CopyOutResponse told the number of columns; before any push. */ readonly start: (columns: number) => void; readonly push: (body: Uint8Array) => readonly Uint8Array[]; readonly end: () => readonly Uint8Array[]; readonly columns: number | null; readonly format: 0 | 1; /** So far. */ readonly maskedCells: () => MaskedCells }
   | { readonly outcome: 'refused'; readonly denial: Denial };

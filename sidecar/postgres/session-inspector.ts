@@ -237,7 +237,10 @@ class Inspector implements SessionInspector {
     const format = copy.format === 'binary' ? 1 : 0;
     return lazyCopyMask(format, count, (found) => {
       const plan = Array.from({ length: found }, (_unused, index) => this.#columnMask(fields?.[index] ?? copiedField(columns?.[index]?.type, format), columns?.[index] ?? null, basis));
-      return createCopyMask(copy, plan, basis.detectors, fields, { typeBase: basis.snapshot.typeBase });
+      return {
+        mask: createCopyMask(copy, plan, basis.detectors, fields, { typeBase: basis.snapshot.typeBase }),
+        columns: plan.map((column, index) => ({ name: checkColumnName(fields?.[index]?.name ?? `column_${index + 1}`, index + 1, basis.detectors), style: column?.style ?? 'Redact' })),
+      };
     });
   }
 
@@ -323,14 +326,14 @@ class Inspector implements SessionInspector {
   #maskedPlan(fields: readonly FieldDescription[], outputs: readonly (OutputMask | null)[], basis: Basis): RowPlan {
     const columns = fields.map((field, index) => this.#columnMask(field, outputs[index] ?? null, basis));
     const mask = compileRowMask(columns, basis.detectors, fields, { typeBase: basis.snapshot.typeBase });
+    const recorded = fields.map((field, index) => ({ name: checkColumnName(field.name, index + 1, basis.detectors), typeOid: field.typeOid, style: columns[index]?.style ?? null, format: field.format }));
     return {
-      fields, mask: mask.isActive ? mask : null,
-      recorded: fields.map((field, index) => ({ name: checkColumnName(field.name, index + 1, basis.detectors), typeOid: field.typeOid, style: columns[index]?.style ?? null, format: field.format })),
+      fields, recorded, mask: mask.isActive ? mask : null,
       counters: () => [...mask.maskedCells, ...mask.detectorHits],
       maskedCells: (before) => ({
-        columns: fields.flatMap((field, index) => {
+        columns: recorded.flatMap(({ name, style }, index) => {
           const cells = (mask.maskedCells[index] ?? 0) - (before[index] ?? 0);
-          return cells > 0 ? [{ name: field.name, style: columns[index]?.style ?? 'Redact', cells }] : [];
+          return cells > 0 ? [{ name, style: style ?? 'Redact', cells }] : [];
         }),
         detectorHits: mask.detectorHits.reduce((sum, hits, index) => sum + hits - (before[fields.length + index] ?? 0), 0),
       }),

@@ -36,16 +36,17 @@ describe('COPY TO', () => {
   test('masks its rows by a plan that starts with its column count', async () => {
     const started: number[] = [];
     const relay = await copyingOut({ masked: true }, (made) => {
-      made.inspector.copyPlan = { outcome: 'masked', format: 0, columns: null, start: (columns) => void started.push(columns), push: (body) => [Buffer.from(`masked ${Buffer.from(body).toString().trim()}`)], end: () => [Buffer.from('rest')], cells: () => 1 };
+      made.inspector.copyPlan = { outcome: 'masked', format: 0, columns: null, start: (columns) => void started.push(columns), push: (body) => [Buffer.from(`masked ${Buffer.from(body).toString().trim()}`)], end: () => [Buffer.from('rest')], maskedCells: () => ({ columns: [{ name: 'ssn', style: 'Redact', cells: 1 }], detectorHits: 2 }) };
     });
     relay.server(backend.copyData('1\n'), backend.copyDone, backend.complete('COPY 1'), backend.ready());
     expect([started, relay.toClient(), relay.recorder.copies.map(({ text }) => text)]).toEqual([[1], ['d masked 1', 'd rest', 'c', 'C COPY 1', 'Z I'], ['masked 1', 'rest']]);
+    expect(relay.recorder.results).toMatchObject([{ maskedCells: [{ name: 'ssn', style: 'Redact', cells: 1 }], detectorHits: 2 }]);
   });
 
   test.each<[string, RelayBench['inspector']['copyPlan']]>([
     ['is refused', { outcome: 'refused', denial: deny('MASKING_UNPROVEN') }],
-    ['has another format', { outcome: 'masked', format: 1, columns: null, start: () => undefined, push: () => [], end: () => [], cells: () => 0 }],
-    ['has another number of columns', { outcome: 'masked', format: 0, columns: 3, start: () => undefined, push: () => [], end: () => [], cells: () => 0 }],
+    ['has another format', { outcome: 'masked', format: 1, columns: null, start: () => undefined, push: () => [], end: () => [], maskedCells: () => ({ columns: [], detectorHits: 0 }) }],
+    ['has another number of columns', { outcome: 'masked', format: 0, columns: 3, start: () => undefined, push: () => [], end: () => [], maskedCells: () => ({ columns: [], detectorHits: 0 }) }],
   ])('whose plan %s passes nothing and is stopped', async (_what, plan) => {
     const relay = await copyingOut({ masked: true }, (made) => { made.inspector.copyPlan = plan; });
     relay.server(backend.copyData('secret\n'), backend.copyDone, backend.error('57014'), backend.ready());

@@ -31,7 +31,10 @@ export function startCopyOut(context: RelayContext, frame: FrameReader): void {
   plans.set(execution, plan);
   if (plan.outcome === 'refused') stop(context, execution, plan.denial);
   else if (plan.outcome === 'masked' && (plan.format !== format || (plan.columns !== null && plan.columns !== columns))) stop(context, execution, deny('MASKING_UNPROVEN'));
-  else if (plan.outcome === 'masked') plan.start(columns);
+  else if (plan.outcome === 'masked') {
+    plan.start(columns);
+    execution.copyCells = plan.maskedCells;
+  }
   // The client must leave its command state even when nothing will follow: the error comes after.
   context.toClient.keep(frame.buffer, frame.start, frame.end);
 }

@@ -3,6 +3,7 @@ import type { Denial } from '../../core/errors.ts';
 import type { Clock } from '../../core/ports.ts';
 import { countDenial, type Tally } from '../../core/session/tally.ts';
 import type { StatementFacts } from '../../core/sql/statement-facts.ts';
+import type { MaskedCells } from '../inspector.ts';
 import type { RowPlan } from './row-plan.ts';
 
 /** One execution of one statement, from its intent to its result. */
@@ -25,6 +26,8 @@ export interface Execution {
   bytesToClient: number;
   firstRowMs: number | null;
   maskedBefore: readonly number[];
+  /** Of a COPY TO with a mask. */
+  copyCells: (() => MaskedCells) | null;
   /** Set when a limit was reached or the row plan was refused: what the user gets instead of the rest. */
   stopped: Denial | null;
 }
@@ -32,7 +35,7 @@ export interface Execution {
 /** Starts counting. */
 export function startExecution(facts: StatementFacts, text: string, nowMs: number): Execution {
   return {
-    facts, text, startedMs: nowMs, statement: 0, plan: null, columns: null, described: false, rows: 0, storedRows: 0, storedBytes: 0, bytesFromServer: 0, bytesFromClient: 0, bytesToClient: 0, firstRowMs: null, maskedBefore: [], stopped: null,
+    facts, text, startedMs: nowMs, statement: 0, plan: null, columns: null, described: false, rows: 0, storedRows: 0, storedBytes: 0, bytesFromServer: 0, bytesFromClient: 0, bytesToClient: 0, firstRowMs: null, maskedBefore: [], copyCells: null, stopped: null,
   };
 }
 
@@ -42,7 +45,7 @@ export function recordResult(
   execution: Execution,
   end: { readonly outcome: StatementResult['outcome']; readonly commandTag: string | null; readonly sqlstate: string | null },
 ): void {
-  const masked = execution.plan?.maskedCells(execution.maskedBefore) ?? { columns: [], detectorHits: 0 };
+  const masked = execution.copyCells?.() ?? execution.plan?.maskedCells(execution.maskedBefore) ?? { columns: [], detectorHits: 0 };
   for (const column of masked.columns) context.tally.maskedCells += column.cells;
   if (execution.stopped) countDenial(context.tally, execution.stopped.code);
   context.recorder.recordResult({

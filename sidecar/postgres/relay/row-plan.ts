@@ -1,5 +1,6 @@
 import type { RecordedColumn } from '../../../contract/audit.ts';
 import type { FieldDescription } from '../../core/masking/masker.ts';
+import type { MaskedCells } from '../inspector.ts';
 import type { RowMask } from '../mask-rows.ts';
 
 /** How the rows of one description leave: fixed at RowDescription, applied at DataRow. Counters grow; an execution takes the difference. */
@@ -10,7 +11,7 @@ export interface RowPlan {
   readonly mask: RowMask | null;
   /** Counters as they stand. */
   counters(): readonly number[];
-  maskedCells(before: readonly number[]): { readonly columns: readonly { readonly name: string; readonly style: string; readonly cells: number }[]; readonly detectorHits: number };
+  maskedCells(before: readonly number[]): MaskedCells;
 }
 
 /** A plan that passes rows as they are. */
