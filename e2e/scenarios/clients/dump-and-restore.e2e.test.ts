@@ -16,7 +16,7 @@ const directory = mkdtempSync(join(tmpdir(), 'sp-dump-'));
 let world: World;
 let engineer = '';
 
-/** The least that a dump and a restore need (docs/clients.md): two people, so that nobody needs both. */
+/** Enough for a dump and for a restore (docs/clients.md): two people, so that nobody needs both. */
 const policies = `apiVersion: sallyport.dev/v1alpha1
 kind: AccessPolicy
 metadata: {name: dump}
@@ -39,7 +39,7 @@ metadata: {name: large-objects}
 spec:
   subjects: [{kind: Group, name: archivists}]
   targets: {names: [db]}
-  rules: [{name: all, action: Allow, postgres: {databases: [archive, archive2], statements: [Select, CopyOut, CopyIn, Lock, Call, FunctionCall, DDL, Other, Grant]}}]
+  rules: [{name: all, action: Allow, postgres: {databases: [archive, archive2], statements: [Select, CopyOut, CopyIn, Lock, Call, FunctionCall, DDL, Grant]}}]
 `;
 
 const schema = `
