@@ -55,6 +55,12 @@ export function recordResult(
   });
 }
 
+/** Adds the execution to the session's totals. */
+export function countTotals(context: { readonly totals: { rows: number; bytes: number } }, execution: Execution): void {
+  context.totals.rows += execution.rows;
+  context.totals.bytes += execution.bytesToClient;
+}
+
 function round(ms: number): number {
   return Math.round(ms * 1000) / 1000;
 }
