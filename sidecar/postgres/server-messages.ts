@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type Denial, deny } from '../core/errors.ts';
+import { deny } from '../core/errors.ts';
 import { ownParameters } from './client-port.ts';
 import { ChunkOutput } from './wire/chunk-output.ts';
 import { bodyCursor, readCString } from './wire/cursor.ts';
@@ -14,7 +14,7 @@ import { applyEffect } from './relay/effects.ts';
 import { countTotals, type Execution, recordResult } from './relay/execution.ts';
 import { handleError, handleNotice } from './relay/failures.ts';
 import type { Reply } from './relay/reply-queue.ts';
-import { errorFrame } from './relay/refuse.ts';
+import { errorFrame, withFate } from './relay/refuse.ts';
 import { describedRows, handleRow, stop } from './relay/rows.ts';
 
 /**
@@ -174,11 +174,6 @@ function stoppedEnd(context: RelayContext, execution: Execution): void {
   context.muted = context.toClient;
   context.toClient = new ChunkOutput();
   if (!context.queue.all().some((reply) => reply.kind === 'sync' || reply.kind === 'query')) context.discarding = 'with-server';
-}
-
-/** Whether what the user did not get to see has happened all the same. */
-function withFate(denial: Denial, fate: string): Denial {
-  return { ...denial, detail: denial.detail === null ? fate : `${denial.detail}; ${fate}` };
 }
 
 /** The transaction of a stopped statement must not commit: the server is made to fail before the user hears ReadyForQuery. */

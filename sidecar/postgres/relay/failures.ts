@@ -7,7 +7,7 @@ import { endCopyWait } from './copy-in.ts';
 import { violation } from './current-execution.ts';
 import { undoSent } from './effects.ts';
 import { countTotals, type Execution, recordResult } from './execution.ts';
-import { errorFrame, poisonSqlstates } from './refuse.ts';
+import { errorFrame, poisonSqlstates, withFate } from './refuse.ts';
 import { executionsOf, type OwnQuestion, type Poison, type Reply } from './reply-queue.ts';
 
 /** ErrorResponse: the message at the head has failed, and with it, in the extended protocol, everything up to Sync. */

@@ -86,3 +86,8 @@ export function errorFrame(denial: Denial, severity: 'ERROR' | 'FATAL' = 'ERROR'
   const words = wordDenial(denial);
   return encodeError({ severity, sqlstate: words.sqlstate, message: words.message, detail: words.detail, hint: words.hint, position });
 }
+
+/** Whether what the user did not get to see has happened all the same. */
+export function withFate(denial: Denial, fate: string): Denial {
+  return { ...denial, detail: denial.detail === null ? fate : `${denial.detail}; ${fate}` };
+}
