@@ -79,7 +79,7 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
       const inForce = config.current();
       return inForce ? verifyToken(token, inForce.config, keys, clock.now()) : { outcome: 'denied', denial: deny('CONFIG_NOT_LOADED') };
     },
-    notReady: () => (draining ? 'DRAINING' : config.current() === null ? 'CONFIG_NOT_LOADED' : recorder.unavailable()),
+    notReady: () => (draining ? 'DRAINING' : config.current() === null ? 'CONFIG_NOT_LOADED' : (recorder.unavailable() ?? (proxy.unopened().size > 0 ? 'PORT_NOT_OPEN' : null))),
     sessions: { list: () => proxy.registry.list().map((session) => ({
       sessionId: session.id, subject: session.subject, username: session.identity.username, target: session.permit.target.name, database: session.permit.database, startedAtMs: session.startedAtMs,
       approverGroups: session.permit.policies.flatMap((policy) => policy.rules.flatMap((rule) => rule.approval?.groups ?? [])),

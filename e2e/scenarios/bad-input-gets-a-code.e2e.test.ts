@@ -52,7 +52,7 @@ test('every code that exists has a row in docs/errors.md', () => {
   expect(Object.keys(errorTable).filter((code) => !documented.has(code))).toEqual([]);
 });
 
-describe('a token that is', () => {
+describe('a token (I1, I6, I9, I12) that is', () => {
   const cases: readonly (readonly [what: string, expected: string, make: () => Promise<string> | string])[] = [
     ['for another audience', '28000 TOKEN_AUDIENCE_WRONG', () => world.issuer.sign({ ...person, aud: 'billing' })],
     ['without an audience', '28000 TOKEN_AUDIENCE_WRONG', () => world.issuer.sign({ ...person, aud: undefined })],

@@ -13,7 +13,7 @@ const disk = fs.mkdtempSync(join(os.tmpdir(), 'sallyport-disk-'));
 const unmountable = mount();
 if (unmountable !== null) console.log(`skipped: a small file system cannot be mounted here (${unmountable})`);
 
-(unmountable === null ? describe : describe.skip)('a data directory on a disk that fills up', () => {
+(unmountable === null ? describe : describe.skip)('a data directory on a disk that fills up (R2, R5)', () => {
   let world: World;
   beforeAll(async () => {
     world = await startWorld({ dataDirectory: join(disk, 'data'), serve: ['--reserve-mib', '4', '--min-free-mib', '1'] });

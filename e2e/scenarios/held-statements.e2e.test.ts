@@ -162,7 +162,7 @@ describe('a refusal has the effect of a server error', () => {
   });
 });
 
-describe('a statement that cannot be shown whole', () => {
+describe('a statement that cannot be shown whole (A10)', () => {
   test.each<[string, Buffer]>([
     ['by its text', write.query(`update accounts set balance = 1 where id in (${Array.from({ length: 8_000 }, (_, n) => n + 10_000).join(', ')})`)],
     ['by its parameters', pipeline(run('update accounts set balance = length($1) where id = 1', 'x'.repeat(33_000)), write.sync())],
@@ -195,7 +195,7 @@ describe('rules that ask', () => {
     expect([...intent.matchAll(/"name":"(oidc:[^"]+)","decision_uid"|"approver":\{[^}]*"name":"(oidc:[^"]+)"/g)].map((match) => match[1] ?? match[2]).sort()).toEqual(['oidc:approver@bank.example', 'oidc:olga@bank.example']);
   });
 
-  test('with scope Session once for the session, and not for another one', async () => {
+  test('with scope Session once for the session, and not for another one (A1)', async () => {
     await put(policyFile({ rules: [others('Update'), needs('updates', 'Update', { scope: 'Session', grantTTL: '10m' })] }));
     const [first, second] = [await session(), await session()];
     const answered = first.run('update accounts set balance = 16 where id = 1 returning balance');
@@ -207,7 +207,7 @@ describe('rules that ask', () => {
     expect(await other).toMatchObject({ code: '42501' });
   });
 
-  test('with scope Window for every session of the person on the target until its end, and for nobody else', async () => {
+  test('with scope Window for every session of the person on the target until its end, and for nobody else (A1)', async () => {
     await put(policyFile({ rules: [others('Update'), needs('updates', 'Update', { scope: 'Window', grantTTL: '3s' })] }));
     const [first, second, stranger] = [await session(), await session(), await session(await tokenOf(world, 'ann', ['sre']))];
     const answered = first.run('update accounts set balance = 19 where id = 1 returning balance');
@@ -234,6 +234,25 @@ test('a policy that changes while a statement is held, and still allows the sess
   expect(await answer(world, approver, request, 'approve')).toBe('APPROVAL_CLOSED');
   expect(await held.run('select balance from accounts where id = 1')).toEqual([{ balance: 100 }]);
 });
+
+test('what a client sends during a hold waits behind it, and is decided and recorded when its turn comes (A2)', async () => {
+  const client = await raw();
+  const recordsBefore = auditEvents(world.dataDirectory).length;
+  const first = client.query('update accounts set balance = 25 where id = 1');
+  const request = await next();
+  const statements = [write.query('insert into keep values (31)'), pipeline(run('insert into keep values (32)'), write.sync()), write.query('drop table keep'), write.frame('F', Buffer.alloc(10)), write.frame('c'), write.sync(), write.query('insert into keep values (33)')];
+  // More than is read ahead: the socket is paused, not the memory filled.
+  const flood = Array.from({ length: 10 }, () => write.query(`select '${'x'.repeat(50_000)}'`));
+  const rest = client.exchange(Buffer.concat([...statements, ...flood]));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect([ranOnServer('keep values (31)'), (await direct.query('select * from keep')).rows]).toEqual([0, []]);
+  await answer(world, approver, request, 'deny');
+  await Promise.all([first, rest]);
+  await eventually('everything is answered', () => told(client.frames).filter((one) => one === 'Z I').length >= 7 + 10);
+  expect(told(client.frames).filter((one) => /^[CE] /.test(one) && one !== 'C SELECT 1')).toEqual(['E 42501 APPROVAL_DENIED', 'C INSERT 0 1', 'C INSERT 0 1', 'E 42501 STATEMENT_DENIED', 'E 42501 STATEMENT_NOT_ALLOWED', 'C INSERT 0 1']);
+  const records = auditEvents(world.dataDirectory).slice(recordsBefore).filter((event) => event.code.startsWith('statement.') && event.code !== 'statement.result').map((event) => event.code);
+  expect(records).toEqual(['statement.held', 'statement.denied', 'statement.intent', 'statement.intent', 'statement.denied', 'statement.denied', 'statement.intent', ...Array.from({ length: 10 }, () => 'statement.intent')]);
+}, 30_000);
 
 test('a large answer that streams while the next statement is held arrives whole, with the notice behind it', async () => {
   const client = await raw();

@@ -6,7 +6,7 @@ const pgbench = findAsset('pgbench');
 if (!pgbench) console.log('skipped: pgbench is not installed');
 
 /** A sample; all 200 by `make kills COUNT=200`. */
-(pgbench ? describe : describe.skip)('SIGKILL of the gateway at 10 random moments of a pgbench run, simple and extended', () => {
+(pgbench ? describe : describe.skip)('SIGKILL of the gateway at 10 random moments of a pgbench run, simple and extended (R3)', () => {
   let report: KillsReport;
   beforeAll(async () => {
     report = await killDuringPgbench({ kills: 10, pgbench: pgbench?.path ?? '', random: Math.random });

@@ -68,7 +68,7 @@ describe('a session that is not approved is refused', () => {
     expect(await login).toMatchObject({ severity: 'FATAL', code: '42501', message: 'the approver said no [APPROVAL_DENIED]', detail: `request ${request} was denied by oidc:approver@bank.example: not during the freeze` });
   });
 
-  test('when nobody decides in time', async () => {
+  test('when nobody decides in time, and a later approval counts for nothing (A8)', async () => {
     await put(onRequest({ decideWithin: '1s' }));
     const login = logIn(engineer);
     const request = await next();
@@ -107,7 +107,7 @@ test('the request outlives the connection: a user who hung up opens after the ap
 });
 
 describe('who may approve', () => {
-  test('never the requester, not by another group, not an agent of theirs', async () => {
+  test('never the requester, not by another group, not an agent of theirs (A3)', async () => {
     const groups = ['sre', 'dba'];
     const login = logIn(await tokenOf(world, 'ann', groups));
     const request = await next();
@@ -131,7 +131,7 @@ describe('who may approve', () => {
     await login;
   });
 
-  test('a quorum of two is two people: the same one twice, in another group too, is one', async () => {
+  test('a quorum of two is two people: the same one twice, in another group too, is one (A4)', async () => {
     await put(onRequest({ groups: ['dba', 'leads'], required: 2 }));
     const login = logIn(engineer);
     const request = await next();
@@ -163,7 +163,7 @@ describe('a grant', () => {
     expect(await other).toMatchObject({ code: '42501' });
   });
 
-  test('ends its session when its time is over, and reconnecting does not lengthen it', async () => {
+  test('ends its session when its time is over, and reconnecting does not lengthen it (A6)', async () => {
     await put(onRequest({ scope: 'Window', grantTTL: '3s' }));
     const login = logIn(engineer);
     await answer(world, approver, await next(), 'approve');
@@ -178,7 +178,7 @@ describe('a grant', () => {
     }
   });
 
-  test.each(['approver', 'requester'])('that the %s ends, ends its live session in less than a second', async (who) => {
+  test.each(['approver', 'requester'])('that the %s ends, ends its live session in less than a second (A7)', async (who) => {
     const login = logIn(engineer);
     const request = await next();
     await answer(world, approver, request, 'approve');

@@ -45,7 +45,7 @@ const sleepers = async (): Promise<number> => Number((await direct.query("select
 const isRunning = (): Promise<true> => eventually('the statement runs', async () => (await sleepers()) > 0 || null);
 const revoked = expect.objectContaining({ severity: 'FATAL', code: '57P01', message: expect.stringContaining('[SESSION_REVOKED]') });
 
-describe('deleting the policy file', () => {
+describe('deleting the policy file (A7, I8)', () => {
   test('ends an idle, a running and a held session in less than a second, cancels the running statement and denies the held one, 20 times', async () => {
     const tookMs: number[] = [];
     for (let round = 0; round < 20; round++) {
@@ -112,7 +112,7 @@ describe('a change of the policy that still allows the session', () => {
   });
 });
 
-describe('what a session rests on', () => {
+describe('what a session rests on (A7)', () => {
   test.each(['issuer.yaml', 'target.yaml'])('%s deleted: the session ends', async (file) => {
     const [idle, running] = await Promise.all([open(), open()]);
     const answer = running.run('select pg_sleep(30)');
@@ -125,7 +125,7 @@ describe('what a session rests on', () => {
     await eventually('sessions open again', async () => (await refusedLogin(world, await world.token('engineer'))) === null);
   }, 20_000);
 
-  test('a token that expires ends the session', async () => {
+  test('a token that expires ends the session (I9)', async () => {
     // A session ends at `exp` plus the leeway of the IdentityProvider.
     await putConfig(world, 'issuer.yaml', `${files.get('issuer.yaml')}  clockSkew: 0s\n`);
     const token = await world.issuer.sign({ sub: 'engineer', email: 'engineer@bank.example', groups: ['sre'] }, { expiresInSeconds: 3 });

@@ -37,7 +37,10 @@ export function recordAttempt(
   context.tally.statements[counted[event]]++;
   if (denial) countDenial(context.tally, denial.code);
   const read = 'kind' in facts ? facts : { ...unread, redactedText: facts.redactedText };
-  return context.recorder.recordAttempt({ event, intent: attempted(context, read, origin, decisionRecord(context, decision, denial)), code: denial?.code ?? null, request });
+  const attempt = { event, intent: attempted(context, read, origin, decisionRecord(context, decision, denial)), code: denial?.code ?? null, request };
+  // What came before it is on record before it.
+  const committed = context.commit();
+  return committed ? committed.then(() => context.recorder.recordAttempt(attempt)) : context.recorder.recordAttempt(attempt);
 }
 
 const counted = { 'statement.denied': 'denied', 'statement.held': 'held', 'statement.cancelled': 'cancelled' } as const;
