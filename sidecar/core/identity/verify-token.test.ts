@@ -210,6 +210,11 @@ test('an issuer without keys is told as unreachable, not as a bad token', async 
   expect(await codeOf(await sign(claims), configOf({}), keys)).toBe('ISSUER_UNREACHABLE');
 });
 
+test('an issuer whose keys cannot be used is told as unreachable, not as a bad token', async () => {
+  const keys: KeySource = { keysOf: () => () => Promise.resolve({ kty: 'RSA', n: '!', e: '!', alg: 'RS256' } as never) };
+  expect(await codeOf(await sign(claims), configOf({}), keys)).toBe('ISSUER_UNREACHABLE');
+});
+
 test('a token with a forbidden algorithm or of an unknown issuer causes no request for keys', async () => {
   let asked = 0;
   const keys: KeySource = { keysOf: () => { asked += 1; throw new Error('asked'); } };

@@ -113,6 +113,11 @@ describe('detectors', () => {
   });
 });
 
+test('a number beside a UUID is no piece of it, one inside it is', () => {
+  const uuid = 'a1b2c3d4-4539-6281-7305-648217305648';
+  expect([setOf(['payment-card']).maskText(`${uuid} 4539628173056482`), setOf(['payment-card']).maskText(`${uuid} ${uuid}`)]).toEqual([`${uuid} ********`, `${uuid} ${uuid}`]);
+});
+
 describe('cells of other types', () => {
   const cellOf = (typeOid: number, format: 0 | 1, name: string, bytes: Buffer, set = setOf(['us-ssn', 'payment-card', 'email', 'date-of-birth', 'ip-address'])): string | null | 'same' => {
     const column = compileDetectorColumn({ name, typeOid, format }, set, new Map([[70_001, 25]]));

@@ -43,6 +43,20 @@ describe('the tree of RFC 6962', () => {
   });
 });
 
+test('a log of any size up to 24 is consistent with each of its prefixes, and with no proof that was cut or made longer', () => {
+  const leaves = Array.from({ length: 24 }, (_, n) => leafHash(Buffer.from([n])));
+  for (let size = 1; size <= leaves.length; size++) {
+    const root = rootOf(leaves, 0, size);
+    for (let first = 1; first <= size; first++) {
+      const proof = consistencyProof(leaves.slice(0, size), first, size);
+      const old = rootOf(leaves, 0, first);
+      expect(verifyConsistency(first, old, size, root, proof)).toBe(true);
+      expect(verifyConsistency(first, old, size, root, [...proof, root])).toBe(false);
+      if (proof.length > 0) expect(verifyConsistency(first, old, size, root, proof.slice(1))).toBe(false);
+    }
+  }
+});
+
 describe('signed notes', () => {
   test('of another implementation are accepted, and refused after one changed letter', () => {
     const verifier = parseVkey('PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW');

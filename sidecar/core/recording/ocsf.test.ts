@@ -4,7 +4,7 @@ import type { EventCode } from '../../../contract/audit.ts';
 import { type EventBody, LogEncoder, newChain, type SessionChain } from './encode.ts';
 import { eventCatalog, statementActivity } from './event-catalog.ts';
 import { boundedText, createIsoClock } from './json-text.ts';
-import { SessionEvents } from './ocsf.ts';
+import { person, SessionEvents } from './ocsf.ts';
 import { authFailedBody, factsBody, lifecycleBody } from './ocsf-process.ts';
 import { closingBodies, OpenSessions } from './open-sessions.ts';
 import { hash } from 'node:crypto';
@@ -114,4 +114,32 @@ test('what a lost process left open gets an Unknown result and an end, for its u
     { status_id: 0, actor: { user: { name: 'oidc:asmith@bank.example' } }, policy: { name: 'oncall' }, evidence: { intent_seq: '1', result: { outcome: 'Unknown' }, target: { name: 'orders-db' } } },
     { user: { name: 'oidc:asmith@bank.example' }, evidence: { end: { reason: 'ProxyLost' }, session: { statements: 1 } } },
   ]);
+});
+
+test('what a lost process had denied and finished counts in the end that is written for it', () => {
+  const encoder = new LogEncoder({ origin: 'o', logId: 'l', namespace: 'n', version: '0' });
+  const chain = newChain('01SESSION');
+  const events = new SessionEvents(aSubject(), aBackend());
+  const open = new OpenSessions();
+  const made = events.intent(now, 1, 1, anIntent());
+  const { approvals: _a, continues: _c, ...attempt } = anIntent({ kind: 'Drop' });
+  for (const [code, body] of [
+    ['session.start', events.sessionStart(now)], ['statement.intent', made.body], ['statement.result', events.result(now, made.mark, aResult(1))],
+    ['statement.denied', events.attempt(now, 2, { event: 'statement.denied', intent: attempt, code: 'STATEMENT_DENIED', request: null })],
+  ] as const) {
+    const line = encoder.next(code, body, chain);
+    const record = readRecord(line);
+    if (record !== null) open.feed(record, hash('sha256', line, 'hex'));
+  }
+  expect(open.list()).toMatchObject([{ statements: 1, denied: 1, rows: 50, bytes: 4120, openIntents: new Map() }]);
+});
+
+test('facts that would pass their limit keep what is small, and say that they were cut', () => {
+  const facts = { request: 'areq-1', decision: 'Deny', long: 'x'.repeat(60_000), list: Array.from({ length: 500 }, (_, n) => n), small: { key: 'k' }, approver: 'bob' };
+  const body = factsBody('request.decided', now, facts);
+  expect([body.truncated, body.json.length < 8_000, body.json.includes('"small":{"key":"k"}'), body.json.includes('"list":null'), body.json.includes('"disposition":"Rejected"'), body.json.includes('"name":"bob"')]).toEqual([true, true, true, true, true, true]);
+});
+
+test.each([['["https://idp","ann"]', { uid: 'ann', issuer: 'https://idp' }], ['[1]', { uid: '[1]', issuer: null }], ['not a key', { uid: 'not a key', issuer: null }]])('the subject key %s is shown as %j', (key, shown) => {
+  expect(person(key)).toEqual(shown);
 });

@@ -49,6 +49,36 @@ describe('a recording', () => {
     expect(lines().map((line) => line[1])).toEqual(['n', 'n', 't', 'e']);
   });
 
+  const copied = (recording: SqlRecording, chunks: number, n = 1): void => {
+    for (let chunk = 0; chunk < chunks; chunk += 1) recording.copy(0, n, 'out', Buffer.from('0123456789'));
+  };
+
+  test('stops storing a COPY at the row, byte and session limits, each said once, and goes on counting', () => {
+    for (const [limits, what] of [[{ rows: 2 }, 'rows'], [{ bytes: 30 }, 'bytes'], [{ sessionBytes: 10 }, 'session']] as const) {
+      const { lines, recording } = aRecording({ ...defaultRecordingLimits, ...limits });
+      copied(recording, 40);
+      recording.result(0, aResult(1));
+      const all = lines();
+      expect([what, all.filter((line) => line[1] === 't').length]).toEqual([what, 1]);
+      expect(JSON.stringify(all)).toContain('"bytes":400');
+    }
+  });
+
+  test('keeps a long COPY in several lines', () => {
+    const { lines, recording } = aRecording();
+    copied(recording, 450);
+    recording.result(0, aResult(1));
+    expect(lines().filter((line) => JSON.stringify(line).includes('0123456789')).length).toBeGreaterThan(1);
+  });
+
+  test('stores nothing that a client sends by COPY, and counts it', () => {
+    const { lines, recording } = aRecording();
+    recording.copy(0, 1, 'in', Buffer.from('canary'));
+    recording.result(0, aResult(1));
+    const all = JSON.stringify(lines());
+    expect([all.includes('canary'), all.includes('"bytes":6')]).toEqual([false, true]);
+  });
+
   test('stores no rows when the policy records metadata only', () => {
     const { lines, recording } = aRecording(defaultRecordingLimits, 'Metadata');
     recording.row(0, 1, aRow(['canary']));
