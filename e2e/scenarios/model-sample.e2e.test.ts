@@ -4,7 +4,7 @@ import { seededRandom } from '../fuzz/random.ts';
 import { randomSequence } from '../fuzz/sequences.ts';
 import { startWorld, type World } from '../hosts/gateway.ts';
 
-// A sample with new seeds each time; `make model` compares thousands. A finding names its seed: `make model COUNT=1 SEED=…`.
+// The same sample each time; `make model` compares thousands of new ones. A finding names its seed: `make model COUNT=1 SEED=…`.
 let world: World;
 let ways: TwoWays;
 
@@ -18,7 +18,7 @@ afterAll(async () => {
 });
 
 test('150 random sequences of messages, in one piece and in many, are answered as the server answers them', async () => {
-  const first = Date.now() & 0x3fffffff;
+  const first = 228_978_600;
   let next = first;
   const divergent: object[] = [];
   await Promise.all(Array.from({ length: 3 }, async () => {

@@ -81,7 +81,7 @@ function combine(outer: StatementFacts, inner: StatementFacts): StatementFacts {
   const carriesOn = (outer.kind === 'Explain' || outer.kind === 'Create') && inner.masking.outcome !== 'clear';
   const refusal = outer.refusal ?? inner.refusal ?? (carriesOn ? deny('MASKING_UNPROVEN', { message: 'a prepared statement with masked columns may only be executed as it is' }) : null);
   const merged: StatementFacts = {
-    ...outer, runs: inner, kind: outer.kind === 'Explain' || outer.kind === 'Create' ? outer.kind : inner.kind, pairs: [...outer.pairs, ...inner.pairs], objects: [...outer.objects, ...inner.objects], calls: [...outer.calls, ...inner.calls], masking: inner.masking, returnsRows: outer.kind === 'Explain' || (outer.kind !== 'Create' && inner.returnsRows), copy: null, refusal,
+    ...outer, runs: inner, kind: outer.kind === 'Explain' || outer.kind === 'Create' ? outer.kind : inner.kind, pairs: [...outer.pairs, ...inner.pairs], objects: [...outer.objects, ...inner.objects], calls: [...outer.calls, ...inner.calls], masking: inner.masking, returnsRows: outer.kind === 'Explain' || (outer.kind !== 'Create' && inner.returnsRows), copy: outer.kind === 'Explain' || outer.kind === 'Create' ? null : inner.copy, refusal,
   };
   known.set(inner, merged);
   return merged;

@@ -12,13 +12,27 @@ import type { OwnQuestion } from './reply-queue.ts';
  */
 export function freshSearchPath(context: RelayContext, asksFor: 'query' | 'pipeline'): void | Promise<void> {
   if (!context.inspector.searchPathUnknown()) return undefined;
-  if (context.status === 'E' || context.copyIn || (asksFor === 'query' && context.sentSinceSync)) {
+  if (context.status === 'E' || context.copyIn || (asksFor === 'query' && isPipelineOpen(context))) {
     context.inspector.setSearchPath(null);
     return undefined;
   }
   return askServer(context, 'select s from pg_catalog.unnest(pg_catalog.current_schemas(true)) s').then((rows) => {
     context.inspector.setSearchPath(rows ? rows.flatMap((row) => (typeof row[0] === 'string' ? [row[0]] : [])) : null);
   });
+}
+
+/**
+ * Messages of the extended protocol are on their way with no Sync behind them. A simple Query behind them does not close that:
+ * if one of them fails, the server skips the Query too, and only the client's Sync may end the skipping.
+ */
+function isPipelineOpen(context: RelayContext): boolean {
+  if (context.sentSinceSync) return true;
+  let isOpen = false;
+  for (const reply of context.queue.all()) {
+    if (reply.kind === 'sync') isOpen = false;
+    else if (reply.kind !== 'query' && !(reply.kind === 'poison' && reply.form === 'query')) isOpen = true;
+  }
+  return isOpen;
 }
 
 /** Runs one read-only text of our own in the session's connection; null when the server refused it. Our own texts only, never the client's. */
@@ -28,14 +42,15 @@ async function askServer(context: RelayContext, text: string): Promise<readonly 
   const question: OwnQuestion = { rows: [], failed: false, done: resolve };
   const statement = { name, text, exactText: Buffer.from(text), parameterTypes: [], facts: null, inspectionKey: '', bySql: false, fields: null, plans: new Map() };
   const { bytes } = context.batch;
-  for (const frame of [write.parse(name, text), write.bind(name, name), write.execute(name), write.close('P', name), write.close('S', name), context.sentSinceSync ? write.flush() : write.sync()]) bytes.add(frame);
+  const isOpen = isPipelineOpen(context);
+  for (const frame of [write.parse(name, text), write.bind(name, name), write.execute(name), write.close('P', name), write.close('S', name), isOpen ? write.flush() : write.sync()]) bytes.add(frame);
   context.queue.push({ kind: 'parse', statement, own: question });
   context.queue.push({ kind: 'bind', portal: null, own: question });
   context.queue.push({ kind: 'execute', portal: null, execution: null, effect: null, own: question });
   context.queue.push({ kind: 'close', what: 'portal', name, own: question });
   context.queue.push({ kind: 'close', what: 'statement', name, own: question });
   // A Sync of ours would end the client's pipeline, and commit it.
-  if (!context.sentSinceSync) context.queue.push({ kind: 'sync', own: question });
+  if (!isOpen) context.queue.push({ kind: 'sync', own: question });
   await context.commit();
   await promise;
   return question.failed ? null : question.rows;
