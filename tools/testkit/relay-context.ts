@@ -1,3 +1,4 @@
+// Whole: one fake of one context; its parts (recorder, inspector, approver, clock) are used together by every test of the relay.
 import type { RecordedColumn, SessionRecorder, StatementAttempt, StatementIntent, StatementResult } from '../../contract/audit.ts';
 import type { Policy, StatementClass } from '../../contract/proxy-config.ts';
 import { deny, SallyportError } from '../../sidecar/core/errors.ts';
@@ -466,8 +467,6 @@ export const frontend = {
   functionCall: (oid: number): Buffer => write.frame('F', int32(oid), int16(0), int16(0), int16(0)),
 } as const;
 
-/** A denial to compare with. */
-export const lost: SessionEnd = { reason: 'ClientClosed', denial: deny('CONNECTION_LOST') };
 
 function int16(value: number): Buffer {
   const bytes = Buffer.alloc(2);

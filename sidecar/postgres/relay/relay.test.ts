@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test } from '@jest/globals';
 import { allowAll, aSession, backend, describeFrames, FakeApprover, FakeInspector, FakeRecorder, settled, silentLog } from '../../../tools/testkit/relay-context.ts';
 import { type FakeClock, fakeClock } from '../../../tools/testkit/fake-clock.ts';
 import type { ShortPolicy } from '../../../tools/testkit/policies.ts';
-import { deny, SallyportError } from '../../core/errors.ts';
+import { deny, type SallyportError } from '../../core/errors.ts';
 import { EqualityBudget } from '../../core/session/equality-budget.ts';
 import type { Session } from '../../core/session/session.ts';
 import { createTally } from '../../core/session/tally.ts';
