@@ -1,13 +1,13 @@
 // Whole: one fake of one context; its parts (recorder, inspector, approver, clock) are used together by every test of the relay.
 import type { RecordedColumn, SessionRecorder, StatementAttempt, StatementIntent, StatementResult } from '../../contract/audit.ts';
 import type { Policy, StatementClass } from '../../contract/proxy-config.ts';
-import { deny, SallyportError } from '../../sidecar/core/errors.ts';
+import { SallyportError } from '../../sidecar/core/errors.ts';
 import { authorize } from '../../sidecar/core/policy/authorize.ts';
 import type { Grant } from '../../sidecar/core/policy/decision.ts';
 import type { Permit } from '../../sidecar/core/policy/permit.ts';
 import type { ApprovalAsk, ApprovalOutcome, Approver } from '../../sidecar/core/ports.ts';
 import { EqualityBudget } from '../../sidecar/core/session/equality-budget.ts';
-import { Session, type SessionEnd } from '../../sidecar/core/session/session.ts';
+import { Session } from '../../sidecar/core/session/session.ts';
 import { createTally } from '../../sidecar/core/session/tally.ts';
 import type { InspectedQuery, StatementEffect, StatementFacts } from '../../sidecar/core/sql/statement-facts.ts';
 import { clientLimits, handleClientFrame } from '../../sidecar/postgres/client-messages.ts';
