@@ -101,6 +101,16 @@ describe('a search path that changes within one query text', () => {
   });
 });
 
+test('a table beside those of WITH is the database’s own', async () => {
+  expect(await facts('with recent as (select 1) select * from recent, orders')).toMatchObject({ objects: ['app.orders'] });
+});
+
+test('a bug while a statement is read is not taken for a statement that is too deep', async () => {
+  const broken = { ...parser, parse: () => { throw new Error('unused'); }, parsePlPgSql: () => null, fingerprint: () => { throw new Error('broken'); } };
+  const parsed = await parser.parse('select 1');
+  expect(() => inspectQuery('select 1', parsed, vectorScope(), { parser: broken, masking: null, detect: null })).toThrow('broken');
+});
+
 describe('texts and ranges', () => {
   test('ranges are bytes, texts are characters', async () => {
     const inspected = await inspect("select 'ü😀'; delete from orders where note = 'é'");

@@ -5,6 +5,7 @@ import type { MaskingRule } from '../../../contract/proxy-config.ts';
 import { compileDetectorColumn } from './detector-cells.ts';
 import { compileDetectors, type DetectorSet, redactLiteral } from './detectors.ts';
 import { isCardNumber, passesLuhn } from './detectors/payment-card.ts';
+import { isInUuid } from './detectors/scan-text.ts';
 import { createMaskKey } from './mask-key.ts';
 import { bankCorpus } from './testdata/bank-corpus.ts';
 
@@ -113,9 +114,17 @@ describe('detectors', () => {
   });
 });
 
-test('a number beside a UUID is no piece of it, one inside it is', () => {
-  const uuid = 'a1b2c3d4-4539-6281-7305-648217305648';
-  expect([setOf(['payment-card']).maskText(`${uuid} 4539628173056482`), setOf(['payment-card']).maskText(`${uuid} ${uuid}`)]).toEqual([`${uuid} ********`, `${uuid} ${uuid}`]);
+test('what lies in a UUID is a piece of it, what reaches beyond it is not', () => {
+  const uuid = '12345678-4539-4281-8305-648217305648';
+  expect([isInUuid(uuid, 0, 8), isInUuid(`x ${uuid}`, 2, 38), isInUuid(`1-${uuid}`, 0, 10), isInUuid('12345678-4539', 0, 8)]).toEqual([true, true, false, false]);
+  expect(setOf(['us-bank-account']).maskText(`acct no ${uuid}`)).toBe(`acct no ${uuid}`);
+});
+
+test('a random token is a secret where its surroundings say so; words, repetitions and hex digests are none', () => {
+  const secret = (text: string): string => setOf(['secret']).maskText(text);
+  expect(secret('the secret q9Zt4LmX7vB2nR8sYw1Kd6Hf')).toBe('the secret ********');
+  const others = ['the order q9Zt4LmX7vB2nR8sYw1Kd6Hf', 'the secret AAAAaaaa1111AAAAaaaa1111AAAA', 'the secret thisIsOnlyAWordWithoutDigits'];
+  expect(others.map(secret)).toEqual(others);
 });
 
 describe('cells of other types', () => {
@@ -140,6 +149,9 @@ describe('cells of other types', () => {
     ['numeric binary', 1700, 1, 'a', hex('000400030000000011bb18891c891952'), '0000000000000000'],
     ['numeric text, fraction', 1700, 0, 'a', Buffer.from(`0.${card}`), 'same'],
     ['float8 text', 701, 0, 'a', Buffer.from('4.539628173056482e+15'), '0'],
+    ['float8 binary', 701, 1, 'a', hex('433020c48caad9e2'), '0000000000000000'],
+    ['float8 binary, no card', 701, 1, 'a', hex('3ff8000000000000'), 'same'],
+    ['float8 of a wrong length', 701, 1, 'a', hex('3ff8'), 'same'],
     ['money text', 790, 0, 'a', Buffer.from('$4,539,628,173,056,482.00'), '$0.00'],
     ['date by name', 1082, 0, 'dob', Buffer.from('1980-02-03'), '1970-01-01'],
     ['date elsewhere', 1082, 0, 'created', Buffer.from('1980-02-03'), 'same'],
@@ -161,6 +173,17 @@ describe('cells of other types', () => {
     ['binary int8 array', 1016, 1, 'a', hex('0000000100000000000000140000000100000001' + '00000008' + '001020c48caad9e2'), '0000000100000000000000140000000100000001' + '00000008' + '0000000000000000'],
   ] as const)('%s', (_, oid, format, name, bytes, expected) => {
     expect(cellOf(oid, format, name, bytes)).toBe(expected);
+  });
+
+  test('JSON in which only an escape stands for the letter that a detector looks for is searched', () => {
+    const only = (json: string): string | null => cellOf(114, 0, 'doc', Buffer.from(json), setOf(['email']));
+    expect([only('["alice\\u0040example.com"]'), only('["alice at example"]'), only('["a\\nb"]')]).toEqual(['["********"]', 'same', 'same']);
+  });
+
+  test('an address of a device is one whatever it holds', () => {
+    const column = compileDetectorColumn({ name: 'a', typeOid: 829, format: 0 }, setOf(['device-id']), new Map());
+    expect(Buffer.from(column?.mask(Buffer.from('08:00:2b:01:02:03')) ?? []).toString()).toBe('00:00:00:00:00:00');
+    expect(compileDetectorColumn({ name: 'a', typeOid: 829, format: 0 }, setOf(['email']), new Map())).toBeNull();
   });
 
   test.each([

@@ -216,6 +216,8 @@ describe('arrays of text', () => {
     ['not an array', '{}'],
     ['{a', '{}'],
     ['{a}}', '{}'],
+    ['{"never closed', '{}'],
+    ['{"ends in a backslash\\', '{}'],
   ])('are masked element by element in text: %s', (value, expected) => {
     expect(text(1009, 'Partial', value, { keepLast: 2 })).toBe(expected);
   });

@@ -6,7 +6,7 @@ import { createSigner } from './checkpoint.ts';
 import { LogEncoder, newChain } from './encode.ts';
 import { Findings } from './findings.ts';
 import { SessionEvents } from './ocsf.ts';
-import { lifecycleBody } from './ocsf-process.ts';
+import { factsBody, lifecycleBody } from './ocsf-process.ts';
 import { LogCheck } from './verify-log.ts';
 import { SessionLedger } from './verify-session.ts';
 
@@ -16,24 +16,25 @@ const signer = createSigner(origin);
 const place = { file: 'log/01LOG/0.ndjson', line: 1 };
 
 /** A log of one session, line by line as it is stored. */
-function aLog(intent: StatementIntent = anIntent(), { log = origin, gapMs = 0 } = {}): readonly string[] {
+function aLog(intent: StatementIntent = anIntent(), { log = origin, gapMs = 0, decided = null as Readonly<Record<string, unknown>> | null } = {}): readonly string[] {
   const encoder = new LogEncoder({ origin: log, logId: '01LOG', namespace: 'payments', version: '0.1.0' });
   const chain = newChain('01SESSION');
   const events = new SessionEvents(aSubject(), aBackend());
-  const made = events.intent(startMs + gapMs, 1, 2, intent);
+  const made = events.intent(startMs + gapMs, 1, decided ? 3 : 2, intent);
   return [
-    encoder.next('log.opened', lifecycleBody('log.opened', startMs, { log: { vkey: signer.vkey } }), null), encoder.next('session.start', events.sessionStart(startMs), chain), encoder.next('statement.intent', made.body, chain),
+    encoder.next('log.opened', lifecycleBody('log.opened', startMs, { log: { vkey: signer.vkey } }), null), encoder.next('session.start', events.sessionStart(startMs), chain),
+    ...(decided ? [encoder.next('request.decided', factsBody('request.decided', startMs, decided), null)] : []), encoder.next('statement.intent', made.body, chain),
     encoder.next('statement.result', events.result(startMs + gapMs, made.mark, aResult(1)), chain),
     encoder.next('session.end', events.sessionEnd(startMs + gapMs, 'ClientClosed', { durationMs: 5, statements: 1, denied: 0, rows: 50, bytes: 4_120 }, null), chain),
   ].map((line) => line.replace(/\n$/, ''));
 }
 
 /** What a check of these lines finds; a `null` is a file that is missing. */
-function findings(lines: readonly (string | null)[], gapBefore = false): readonly (readonly [string, string])[] {
+function findings(lines: readonly (string | null)[], gapBefore = false, vkey: string | null = signer.vkey): readonly (readonly [string, string])[] {
   const found = new Findings();
   const ledger = new SessionLedger(found);
   const leaves = Buffer.concat(aLog().map((line) => hash('sha256', Buffer.from(line), 'buffer')));
-  const check = new LogCheck({ path: 'log/01LOG', logId: '01LOG', notes: '', leaves: lines.includes(null) ? null : leaves.subarray(0, 0), vkey: signer.vkey, trusted: null }, ledger, found, gapBefore);
+  const check = new LogCheck({ path: 'log/01LOG', logId: '01LOG', notes: '', leaves: lines.includes(null) ? null : leaves.subarray(0, 0), vkey, trusted: null }, ledger, found, gapBefore);
   for (const line of lines) {
     if (line === null) check.missingFile('log/01LOG/1.ndjson');
     else check.line(Buffer.from(line), place);
@@ -77,5 +78,17 @@ describe('a log', () => {
 
   test('whose statement needed an approval that the intent does not name is tampered with', () => {
     expect(notable(aLog(anIntent({ decision: aDecision({ effect: 'RequireApproval' }), approvals: [] })))).toContainEqual(['tampering', 'approval-missing']);
+  });
+
+  test('without its key says so', () => {
+    expect(findings(aLog(), false, null)).toContainEqual(['key', 'key-missing']);
+  });
+
+  test.each<[string, Readonly<Record<string, unknown>>]>([
+    ['a denial', { decision: 'Deny', digest: 'sha256:aa', approver: { key: '["https://idp.bank.example","00u1a90"]' } }], ['of something else', { decision: 'Approve', digest: 'sha256:bb', approver: { key: '["https://idp.bank.example","00u1a90"]' } }],
+    ['of somebody else', { decision: 'Approve', digest: 'sha256:aa', approver: { key: '["https://idp.bank.example","other"]' } }],
+  ])('whose intent rests on a decision that was %s is tampered with', (_what, decided) => {
+    const approval = { request: 'areq-1', requestUid: 'r1', scope: 'Statement', approver: { key: '["https://idp.bank.example","00u1a90"]', username: 'oidc:bjones' }, decisionUid: 'd1', timeMs: startMs - 1_000, method: 'oidc', boundDigest: 'sha256:aa' };
+    expect(notable(aLog(anIntent({ approvals: [approval] }), { decided: { decisionUid: 'd1', ...decided } }))).toEqual([['tampering', 'approval-differs']]);
   });
 });

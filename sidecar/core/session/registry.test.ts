@@ -116,6 +116,16 @@ describe('five minutes before a known end', () => {
   });
 });
 
+test('at the deadline of a drain everything ends', () => {
+  const running = open({}, anIdentity(), 'running');
+  running.busy = true;
+  expect(registry.draining).toBe(false);
+  registry.drain();
+  expect([registry.draining, codeOf(running)]).toEqual([true, null]);
+  registry.endAll();
+  expect(running.ended).toMatchObject({ reason: 'ProxyShutdown', denial: { code: 'DRAINING' } });
+});
+
 describe('draining', () => {
   test('ends what is idle or held at once, what runs as soon as it has finished, and admits nobody', () => {
     const [idle, held, running] = [open({}, anIdentity(), 'idle'), open({}, anIdentity(), 'held'), open({}, anIdentity(), 'running')];

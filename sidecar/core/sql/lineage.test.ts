@@ -98,6 +98,7 @@ const followed: readonly (readonly [sql: string, columns: string])[] = [
 ];
 
 const refusedStatements: readonly string[] = [
+  'create schema s create table t (a int)',
   // expressions that can fail, choose or count
   'select pay + 1 from hr.staff', 'select -pay from hr.staff', 'select pay::text from hr.staff', 'select iban::int from hr.staff', 'select born::timestamp from hr.staff',
   "select nullif(iban, 'DE00') from hr.staff", "select greatest(iban, 'a') from hr.staff", "select case when iban like 'DE%' then 1 end from hr.staff",
@@ -166,6 +167,7 @@ const refusedStatements: readonly string[] = [
 ];
 
 const clearStatements: readonly string[] = [
+  'create schema s',
   'select 1', 'select * from orders', 'select total + 1, upper(total::text) from orders where total > 3 order by total limit 5', 'select count(distinct total) from orders group by staff_id having sum(total) > 1', 'select o from orders o', 'select to_jsonb(o) from orders o',
   "insert into orders (id, total) values (1, 2) on conflict do nothing returning *", 'update orders set total = total * 2 where id = 1', 'delete from orders', 'truncate orders', 'lock table hr.staff', 'vacuum analyze hr.staff', 'drop table hr.staff',
   'create table notes (a text)', 'create table notes as select total from orders', 'create temp table x as select 1 a', 'create view v as select total from orders', 'create table t (x int references orders (id), y mood)', 'create index on orders (lower(total::text))', 'create index on hr.staff (name, id)', 'alter table orders add column x int default 1', 'create table t (x int references hr.staff (id))',
