@@ -27,9 +27,9 @@ node-check: setup ## is this the Node that the project needs?
 demo: node-check ## the main job end to end on real servers; KEEP=1 leaves it running
 	@$(NODE) examples/demo/demo.ts $(if $(KEEP),--keep)
 
-# Both suites run even when the first one fails, so that one run tells everything.
-test: verify lint typecheck ## verify, lint, typecheck, unit, e2e; what the suites need they get by themselves
-	@status=0; $(MAKE) --no-print-directory unit || status=1; $(MAKE) --no-print-directory e2e || status=1; exit $$status
+# All suites run even when one fails, so that one run tells everything.
+test: verify lint typecheck ## verify, lint, typecheck, unit, coverage, e2e; what the suites need they get by themselves
+	@status=0; for suite in unit coverage e2e; do $(MAKE) --no-print-directory $$suite || status=1; done; exit $$status
 
 verify: node-check ## generated files are current
 	@$(NODE) tools/verify-generated.ts
@@ -47,6 +47,9 @@ typecheck: node-check ## all projects, tests included
 
 unit: node-check ## tests without sockets; ONLY=path for some of them
 	$(JEST) --selectProjects unit $(if $(ONLY),-- $(ONLY))
+
+coverage: node-check ## does every line of sidecar/core and operator/render run in the unit tests?
+	@$(NODE) tools/coverage.ts
 
 # dist/ is built first: some scenarios run the compiled programs.
 e2e: build ## tests with real servers and clients; ONLY=path for some of them
@@ -77,4 +80,4 @@ build: node-check ## compile to dist/
 clean: node-check ## remove what was built
 	rm -rf dist coverage .demo
 
-.PHONY: help setup node-check demo test verify generate lint typecheck unit e2e leaks fuzz model kills bench stats build clean
+.PHONY: help setup node-check demo test verify generate lint typecheck unit coverage e2e leaks fuzz model kills bench stats build clean
