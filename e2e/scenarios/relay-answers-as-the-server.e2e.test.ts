@@ -68,6 +68,13 @@ const cases: readonly { readonly name: string; readonly steps: readonly Step[] }
   { name: 'SET of a reported parameter is told', steps: [{ send: q("set timezone to 'Europe/Berlin'") }, { send: q('show timezone') }] },
   { name: 'savepoints', steps: [{ send: q('begin; savepoint a') }, { send: q('select 1/0') }, { send: q('rollback to a') }, { send: q('select 1; commit') }] },
   { name: 'Close of what does not exist', steps: [{ send: [write.close('S', 'nope'), write.close('P', 'nope'), write.sync()] }] },
+  // Found by random sequences (make model).
+  { name: 'EXECUTE of a statement that is a COPY, and of an empty one', steps: [{ send: [write.parse('c', 'copy (select 1) to stdout'), write.parse('e', ''), write.sync()] }, { send: q('execute c') }, { send: q('execute e') }] },
+  { name: 'the unnamed statement survives DISCARD ALL', steps: [{ send: [write.parse('', 'select 1'), write.sync()] }, { send: [write.parse('d', 'discard all'), write.bind('', 'd'), write.execute(''), write.sync()] }, { send: [write.bind('', ''), write.execute(''), write.sync()] }] },
+  { name: 'a failed Parse ends the unnamed statement', steps: [{ send: [write.parse('', 'select 1'), write.sync()] }, { send: [write.parse('', 'select nope'), write.sync()] }, { send: [write.describe('S', ''), write.sync()] }] },
+  { name: 'a Query in a failed pipeline is skipped without a ReadyForQuery, also one that is refused', steps: [{ send: [write.bind('', 'nope'), q('select 1'), q('selec'), write.sync()] }, { send: q('select 2') }] },
+  { name: 'an EXECUTE of nothing is prepared, and fails when it is described', steps: [{ send: [write.parse('x', 'execute nope'), write.sync()] }, { send: [write.describe('S', 'x'), write.sync()] }, { send: [write.bind('', 'x'), write.execute(''), write.sync()] }] },
+  { name: 'two COPY FROM in one Query', steps: [{ send: q('create temp table c(a int)') }, { send: [q('copy c from stdin; copy c from stdin; select count(*) from c'), data('1\n'), copyDone, data('2\n'), data('3\n'), copyDone] }] },
   { name: 'LISTEN and NOTIFY', steps: [{ send: q('listen ch') }, { send: q("notify ch, 'hello'") }] },
 ];
 

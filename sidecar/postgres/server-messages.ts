@@ -229,6 +229,8 @@ function readyForQuery(context: RelayContext, frame: FrameReader): void {
   if (!isAnswered(reply)) throw violation('ready before the answer');
   context.queue.shift();
   context.status = status;
+  // No block is open and nothing is on its way: what was sent without Sync is over.
+  if (status === 'I' && context.queue.length === 0) context.sentSinceSync = false;
   if (status === 'I') context.portals.clear((portal) => !portal.hold);
   if (status === 'I') context.inspector.transactionOver();
   if (reply.kind === 'query') {

@@ -48,7 +48,7 @@ export interface RelayContext {
 
   /** As of the last ReadyForQuery. */
   status: 'I' | 'T' | 'E';
-  /** Messages of the extended protocol were forwarded since the last Sync. */
+  /** Messages of the extended protocol were forwarded since the last Sync: a Query behind them does not end the transaction block that they may have opened. */
   sentSinceSync: boolean;
   discarding: Discarding;
   /** A COPY FROM STDIN is running: the client's `d`, `c`, `f` belong to it. */

@@ -7,7 +7,7 @@ import { readQueryText } from '../../core/sql/query-text.ts';
 import type { InspectedQuery, StatementFacts } from '../../core/sql/statement-facts.ts';
 import { type BindMessage, readBind } from '../wire/bind.ts';
 import * as write from '../wire/frame-writer.ts';
-import { readExecute, readNamed } from '../wire/named.ts';
+import { type NamedMessage, readExecute, readNamed } from '../wire/named.ts';
 import { type ParseMessage, readParse } from '../wire/parse.ts';
 import { isSkipped, type RelayContext } from './context.ts';
 import { waitForCopy } from './copy-in.ts';
@@ -32,8 +32,6 @@ export function handleParse(context: RelayContext, buffer: Buffer, start: number
   if (read.outcome === 'refused') return refuseText(context, message, '', '', read.denial);
   if (context.statements.size >= context.limits.preparedStatements || context.statements.bytesWith(message.name, message.text.length) > context.limits.namedBytes) return refuseText(context, message, '', '', deny('TOO_MANY_STATEMENTS'));
   const frame = buffer.subarray(start, end);
-  const path = freshSearchPath(context, 'pipeline');
-  if (path) return path.then(() => inspectParse(context, message, read.text, frame));
   return inspectParse(context, message, read.text, frame);
 }
 
@@ -44,7 +42,25 @@ function inspectParse(context: RelayContext, message: ParseMessage, text: string
 }
 
 function judgeParse(context: RelayContext, message: ParseMessage, text: string, inspected: InspectedQuery, frame: Buffer): void | Promise<void> {
-  if (inspected.outcome === 'unreadable') return refuseText(context, message, text, inspected.redactedText, inspected.denial);
+  const path = pathBefore(context, inspected);
+  if (path) return path.then(() => readAgain(context, message, text, frame));
+  return judgeRead(context, message, text, inspected, frame);
+}
+
+/** The path that the reading lacks, when it lacks one. */
+function pathBefore(context: RelayContext, inspected: InspectedQuery): void | Promise<void> {
+  return inspected.outcome === 'read' && inspected.statements.length === 1 ? freshSearchPath(context, 'pipeline', inspected.statements[0]) : undefined;
+}
+
+function readAgain(context: RelayContext, message: ParseMessage, text: string, frame: Buffer): void | Promise<void> {
+  if (isSkipped(context)) return undefined;
+  const inspected = context.inspector.inspect(text);
+  if (inspected instanceof Promise) return inspected.then((done) => judgeRead(context, message, text, done, frame));
+  return judgeRead(context, message, text, inspected, frame);
+}
+
+function judgeRead(context: RelayContext, message: ParseMessage, text: string, inspected: InspectedQuery, frame: Buffer): void | Promise<void> {
+  if (inspected.outcome === 'unreadable') return refuseText(context, message, text, inspected.redactedText, inspected.denial, inspected.position);
   const { statements } = inspected;
   if (statements.length > 1) return refuseText(context, message, text, '', deny('SYNTAX_ERROR', { message: 'cannot insert multiple commands into a prepared statement' }));
   const stale = refreshNamed(context, statements);
@@ -93,7 +109,7 @@ function findStatement(context: RelayContext, message: BindMessage, frame: Buffe
   if (!statement) return refuseInOrder(context, unknownStatement(message.statement));
   if (context.portals.size >= context.limits.portals || context.portals.bytesWith(message.portal, frame.length) > context.limits.namedBytes) return refuseInOrder(context, deny('TOO_MANY_STATEMENTS'));
   // The server plans the statement anew under the search path of now, so it is judged under that one too.
-  const path = freshSearchPath(context, 'pipeline');
+  const path = freshSearchPath(context, 'pipeline', statement.facts);
   const stale = path ? path.then(() => refreshStatement(context, statement)) : refreshStatement(context, statement);
   if (stale) return stale.then(() => bindPortal(context, message, statement, frame));
   return bindPortal(context, message, statement, frame);
@@ -118,16 +134,24 @@ function ownedParameters(message: BindMessage): Portal['parameters'] {
 }
 
 /** Describe of a statement or portal; behind a message that is kept, kept too. */
-export function handleDescribe(context: RelayContext, buffer: Buffer, start: number, end: number): void {
-  if (context.discarding !== 'no') return;
+export function handleDescribe(context: RelayContext, buffer: Buffer, start: number, end: number): void | Promise<void> {
+  if (context.discarding !== 'no') return undefined;
   const message = readNamed(buffer, start, end);
+  const frame = buffer.subarray(start, end);
+  // A Parse that we refused has ended the unnamed statement for the client; on the server it is still there.
+  const open = message.kind === 'statement' && message.name === '' ? settled(context, { statements: [''] }) : undefined;
+  if (open) return open.then(() => describeFound(context, message, frame));
+  return describeFound(context, message, frame);
+}
+
+function describeFound(context: RelayContext, message: NamedMessage, frame: Buffer): void {
+  if (isSkipped(context)) return;
   const statement = message.kind === 'statement' ? context.statements.get(message.name) : null;
   const portal = message.kind === 'portal' ? context.portals.get(message.name) : null;
+  if (message.kind === 'statement' && message.name === '' && !statement) return refuseInOrder(context, unknownStatement(''));
   const reply = { kind: 'describe', statement, portal, own: null } as const;
-  if (context.kept.length > 0 && keepMessage(context, buffer.subarray(start, end), reply)) return;
-  context.batch.bytes.keep(buffer, start, end);
-  context.queue.push(reply);
-  context.sentSinceSync = true;
+  if (context.kept.length > 0 && keepMessage(context, frame, reply)) return;
+  sendMessage(context, frame, reply);
 }
 
 /** Close of a statement or portal. */
@@ -155,7 +179,7 @@ function findPortal(context: RelayContext, name: string, frame: Buffer): void | 
   if (isSkipped(context)) return undefined;
   const portal = context.portals.get(name);
   if (!portal) return refuseInOrder(context, deny('PORTAL_UNKNOWN', { message: `portal "${name}" does not exist` }));
-  const path = isPlannedAtBind(portal.statement.facts) ? undefined : freshSearchPath(context, 'pipeline');
+  const path = isPlannedAtBind(portal.statement.facts) ? undefined : freshSearchPath(context, 'pipeline', portal.statement.facts);
   const stale = path ? path.then(() => refreshStatement(context, portal.statement)) : refreshStatement(context, portal.statement);
   if (stale) return stale.then(() => followNames(context, portal, frame));
   return followNames(context, portal, frame);
@@ -264,17 +288,17 @@ export function handleFlush(context: RelayContext, buffer: Buffer, start: number
   context.batch.bytes.keep(buffer, start, end);
 }
 
-function refuseText(context: RelayContext, message: ParseMessage, text: string, redactedText: string, denial: Denial): Promise<void> {
+function refuseText(context: RelayContext, message: ParseMessage, text: string, redactedText: string, denial: Denial, position: number | null = null): Promise<void> {
   context.totals.denied++;
   return recordAttempt(context, 'statement.denied', { redactedText }, { ...originOfText(text), statementName: message.name }, { decision: null, denial, request: null }).then(() => {
-    if (!endsSession(context, denial)) refuseExtended(context, denial, message.name === '');
+    if (!endsSession(context, denial)) refuseExtended(context, denial, { dropsUnnamed: message.name === '', position });
   });
 }
 
 function refuseRecorded(context: RelayContext, facts: StatementFacts, origin: Origin, verdict: Extract<Verdict, { outcome: 'refuse' }>, dropsUnnamed = false): Promise<void> {
   context.totals.denied++;
   dropKept(context);
-  return recordAttempt(context, 'statement.denied', facts, origin, { decision: verdict.decision, denial: verdict.denial, request: null }).then(() => refuseExtended(context, verdict.denial, dropsUnnamed));
+  return recordAttempt(context, 'statement.denied', facts, origin, { decision: verdict.decision, denial: verdict.denial, request: null }).then(() => refuseExtended(context, verdict.denial, { dropsUnnamed }));
 }
 
 /** What was kept stands before the refused message: the server gets it first. */

@@ -62,8 +62,11 @@ export function resolveIndirection(context: RelayContext, facts: StatementFacts)
   const { effect } = facts;
   if (effect?.kind !== 'execute' && effect?.kind !== 'fetch') return facts;
   const portal = effect.kind === 'fetch' ? context.portals.get(effect.name) : null;
-  const inner = effect.kind === 'execute' ? context.statements.get(effect.name)?.facts : portal && portalFacts(portal);
+  const statement = effect.kind === 'execute' ? context.statements.get(effect.name) : null;
+  const inner = statement ? statement.facts : portal && portalFacts(portal);
   if (inner) return combine(facts, inner);
+  // EXECUTE of an empty text runs nothing.
+  if (statement) return facts;
   if (effect.kind === 'execute') return { ...facts, refusal: deny('STATEMENT_INVALIDATED', { message: `prepared statement "${effect.name}" is not known to this session` }) };
   if (context.inspector.masked) return { ...facts, refusal: deny('MASKING_UNPROVEN', { message: `cursor "${effect.name}" is not known to this session` }) };
   return { ...facts, kind: 'Select', pairs: [{ class: 'Select', object: '*', where: null }] };

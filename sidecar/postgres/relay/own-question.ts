@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { StatementFacts } from '../../core/sql/statement-facts.ts';
 import * as write from '../wire/frame-writer.ts';
 import type { RelayContext } from './context.ts';
 import type { OwnQuestion } from './reply-queue.ts';
@@ -8,11 +9,12 @@ import type { OwnQuestion } from './reply-queue.ts';
  *
  * Impossible inside a failed transaction, and before a simple Query in an open pipeline: there our Execute would open a transaction block
  * that the Query does not end. Then unqualified names are refused until it can be asked.
+ * A statement that names nothing needs no path: asking for it would open that block for no reason.
  * The question uses a named statement and portal: the client's unnamed ones stay.
  */
-export function freshSearchPath(context: RelayContext, asksFor: 'query' | 'pipeline'): void | Promise<void> {
-  if (!context.inspector.searchPathUnknown()) return undefined;
-  if (context.status === 'E' || context.copyIn || (asksFor === 'query' && isPipelineOpen(context))) {
+export function freshSearchPath(context: RelayContext, asksFor: 'query' | 'pipeline', facts: StatementFacts | null = null): void | Promise<void> {
+  if (!context.inspector.searchPathUnknown() || (facts && namesNothing(facts))) return undefined;
+  if (context.status === 'E' || context.copyIn || (asksFor === 'query' && context.sentSinceSync)) {
     context.inspector.setSearchPath(null);
     return undefined;
   }
@@ -21,18 +23,9 @@ export function freshSearchPath(context: RelayContext, asksFor: 'query' | 'pipel
   });
 }
 
-/**
- * Messages of the extended protocol are on their way with no Sync behind them. A simple Query behind them does not close that:
- * if one of them fails, the server skips the Query too, and only the client's Sync may end the skipping.
- */
-function isPipelineOpen(context: RelayContext): boolean {
-  if (context.sentSinceSync) return true;
-  let isOpen = false;
-  for (const reply of context.queue.all()) {
-    if (reply.kind === 'sync') isOpen = false;
-    else if (reply.kind !== 'query' && !(reply.kind === 'poison' && reply.form === 'query')) isOpen = true;
-  }
-  return isOpen;
+/** True when the search path cannot change what the statement means. */
+function namesNothing(facts: StatementFacts): boolean {
+  return facts.objects.length === 0 && facts.calls.length === 0 && facts.refusal === null;
 }
 
 /** Runs one read-only text of our own in the session's connection; null when the server refused it. Our own texts only, never the client's. */
@@ -42,7 +35,7 @@ async function askServer(context: RelayContext, text: string): Promise<readonly 
   const question: OwnQuestion = { rows: [], failed: false, done: resolve };
   const statement = { name, text, exactText: Buffer.from(text), parameterTypes: [], facts: null, inspectionKey: '', bySql: false, fields: null, plans: new Map() };
   const { bytes } = context.batch;
-  const isOpen = isPipelineOpen(context);
+  const isOpen = context.sentSinceSync;
   for (const frame of [write.parse(name, text), write.bind(name, name), write.execute(name), write.close('P', name), write.close('S', name), isOpen ? write.flush() : write.sync()]) bytes.add(frame);
   context.queue.push({ kind: 'parse', statement, own: question });
   context.queue.push({ kind: 'bind', portal: null, own: question });

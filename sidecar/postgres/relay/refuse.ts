@@ -31,18 +31,19 @@ export function refuseQuery(context: RelayContext, denial: Denial, position: num
 /**
  * Refuses a message of the extended protocol; what follows up to Sync is dropped, as a server would.
  *
- * @param dropsUnnamed a Parse of the unnamed statement: the old one is gone although the new one failed.
+ * @param more `dropsUnnamed`: a Parse of the unnamed statement, so the old one is gone although the new one failed; `position` of the mistake in its text.
  */
-export function refuseExtended(context: RelayContext, denial: Denial, dropsUnnamed = false): void {
+export function refuseExtended(context: RelayContext, denial: Denial, more: Partial<Pick<Poison, 'position' | 'dropsUnnamed'>> = {}): void {
   if (isSkipped(context)) return;
+  const { position = null, dropsUnnamed = false } = more;
   if (nothingElse(context)) {
     if (dropsUnnamed) context.statements.confirm('', null);
-    context.toClient.add(errorFrame(context.inspector.shownDenial(denial)));
+    context.toClient.add(errorFrame(context.inspector.shownDenial(denial), 'ERROR', position));
     context.flushToClient();
     context.discarding = 'locally';
     return;
   }
-  poison(context, denial, 'execute', { position: null, dropsUnnamed });
+  poison(context, denial, 'execute', { position, dropsUnnamed });
   context.sentSinceSync = true;
   context.discarding = 'with-server';
 }

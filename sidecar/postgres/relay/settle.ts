@@ -29,9 +29,8 @@ export function tellAllAnswered(context: RelayContext): void {
   tell();
 }
 
-/** A Sync, Query or FunctionCall goes to the server: it ends the pipeline before it, and the names in it are settled with its answer. */
+/** A Sync, Query or FunctionCall goes to the server: what was sent before is settled with its answer. */
 export function startSegment(context: RelayContext): void {
   context.statements.startSegment();
   context.portals.startSegment();
-  context.sentSinceSync = false;
 }
