@@ -246,23 +246,23 @@ describe('time', () => {
     ['dates', fill('1980-02-')], ['track data', fill('%B4539628173056482^')], ['hex', fill('0123456789abcdef-')], ['braces', fill('{"a":')], ['spaces', fill(' ')],
   ];
 
-  // Three tries: the machine may be busy with other work.
+  // Quadratic time would take minutes here. CPU time, five times what a quiet machine needs, so that other work on it changes nothing; bench/mask-cells.ts has the figures.
   const isUnder = (limitMs: number, run: () => void): boolean => [0, 1, 2].some(() => {
-    const before = performance.now();
+    const before = process.cpuUsage();
     run();
-    return performance.now() - before < limitMs;
+    return process.cpuUsage(before).user / 1_000 < limitMs;
   });
 
-  test.each(hostile)('each detector searches 1 MB of %s in less than 200 ms', (_, text) => {
+  test.each(hostile)('each detector searches 1 MB of %s in linear time', (_, text) => {
     const cell = Buffer.from(text);
-    const slow = detectorNames.filter((name) => !isUnder(200, () => setOf([name]).mask(cell)));
+    const slow = detectorNames.filter((name) => !isUnder(1_000, () => setOf([name]).mask(cell)));
     expect(slow).toEqual([]);
   });
 
-  test.each(hostile)('JSON of 1 MB of %s takes less than four times the limit of one detector', (_, text) => {
+  test.each(hostile)('JSON of 1 MB of %s is searched in linear time', (_, text) => {
     const column = compileDetectorColumn({ name: 'doc', typeOid: 114, format: 0 }, setOf(['us-ssn', 'payment-card', 'email']), new Map());
     const cell = Buffer.from(`["${text}"]`);
-    expect(isUnder(800, () => column?.mask(cell))).toBe(true);
+    expect(isUnder(4_000, () => column?.mask(cell))).toBe(true);
   });
 });
 
