@@ -47,6 +47,25 @@ export async function compareAnswers(ways: TwoWays, steps: readonly Step[], rand
   return { divergence: null, cut };
 }
 
+/**
+ * Whether the server itself has crashed lately: some sequences make a PostgreSQL backend fail (seen: 18, Execute of a portal whose DECLARE CURSOR is over), and what ran
+ * beside them proves nothing. Waits until it accepts again.
+ */
+export async function hasCrashed(world: World, ways: TwoWays, seen: { crashes: number; untilMs: number }): Promise<boolean> {
+  // The server tells of it when it has noticed.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const crashes = world.postgres.log().split('was terminated by signal').length - 1;
+  if (crashes > seen.crashes) Object.assign(seen, { crashes, untilMs: performance.now() + 5_000 });
+  if (performance.now() > seen.untilMs) return false;
+  for (let tries = 0; tries < 40; tries++) {
+    const client = await openByteClient(ways.direct).catch(() => null);
+    client?.destroy();
+    if (client) return true;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  throw new Error('the server did not come back');
+}
+
 /** The second statement lets the gateway learn the search path, as the first messages of a session do. */
 const prelude = Buffer.concat([write.query('create temp table t (a int4, b text)'), write.query('select a from t')]);
 /** Leaves every state: a COPY, a skipped pipeline, an open transaction. */
