@@ -23,9 +23,9 @@ export function freshSearchPath(context: RelayContext, asksFor: 'query' | 'pipel
   });
 }
 
-/** True when the search path cannot change what the statement means. */
+/** True when the search path cannot change what the statement means. EXECUTE names nothing itself, but what it runs is planned under the path of now. */
 function namesNothing(facts: StatementFacts): boolean {
-  return facts.objects.length === 0 && facts.calls.length === 0 && facts.refusal === null;
+  return facts.objects.length === 0 && facts.calls.length === 0 && facts.refusal === null && facts.effect?.kind !== 'execute';
 }
 
 /** Runs one read-only text of our own in the session's connection; null when the server refused it. Our own texts only, never the client's. */
