@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
 import { type Authority, createAuthority } from './certificates.ts';
 import { type IssuerClient, type IssuerHost, startIssuer } from './issuer.ts';
 import { freePort, type PostgresHost, type PostgresOptions, startPostgres } from './postgres.ts';
@@ -199,9 +200,21 @@ async function startGateway(command: readonly string[], httpUrl: string): Promis
   };
 }
 
-/** All files of the data directory as one text, decompressed where compressed: for canary searches. */
+/**
+ * All files of the data directory as one text, decompressed where compressed: for canary searches.
+ * A recording is compressed when its session ends, which may happen between the listing and the reading: then the directory is read anew, so that nothing is left out.
+ */
 export async function readDataDirectory(directory: string): Promise<string> {
-  const { gunzipSync } = await import('node:zlib');
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return readAllFiles(directory);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === 20) throw error;
+    }
+  }
+}
+
+function readAllFiles(directory: string): string {
   const texts: string[] = [];
   for (const entry of readdirSync(directory, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || entry.name.endsWith('.key') || entry.name.startsWith('reserve')) continue;

@@ -271,8 +271,10 @@ class Bench implements LeakBench {
   #mark(): void {
     this.#marks.clear();
     for (const file of this.#files()) {
+      // A recording that was sealed since the listing is found under its new name next time.
+      const size = statSync(file, { throwIfNoEntry: false })?.size;
       if (file.endsWith('.gz')) this.#sealed.add(file);
-      else this.#marks.set(file, statSync(file).size);
+      else if (size !== undefined) this.#marks.set(file, size);
     }
     this.#marks.set('stderr', this.world.gateway.stderr().length);
     this.#marks.set('stdout', this.world.gateway.stdout().length);
