@@ -958,5 +958,368 @@ export interface IdentityProviderResource {
   };
 }
 
+export interface ProxyConfigResource {
+  apiVersion: 'sallyport.dev/v1alpha1';
+  kind: 'ProxyConfig';
+  /**
+   * Standard object metadata; what else the API server adds is not read.
+   */
+  metadata: {
+    name: string;
+    namespace?: string;
+    labels?: {
+      [k: string]: string;
+    };
+    annotations?: {
+      [k: string]: string;
+    };
+    uid?: string;
+    generation?: number;
+    resourceVersion?: string;
+    creationTimestamp?: string;
+    deletionTimestamp?: string;
+  };
+  spec: {
+    /**
+     * max(previous + 1, unix milliseconds at compile time)
+     */
+    revision: number;
+    /**
+     * of the bytes of config
+     */
+    hash: string;
+    /**
+     * canonical JSON as one string: byte-exact, never a credential
+     */
+    config: string;
+    /**
+     * what went into config; how Programmed is computed per object
+     */
+    compiled?: {
+      kind: 'Target' | 'AccessPolicy' | 'IdentityProvider';
+      name: string;
+      uid: string;
+      generation: number;
+    }[];
+    listeners?: {
+      port: number;
+      target: string;
+      targetUID: string;
+      /**
+       * the Target is gone; the port rests for 24 h before it may be given out again
+       */
+      releasedAt?: string;
+    }[];
+  };
+  status?: {
+    observedGeneration?: number;
+    programmed?: string;
+    /**
+     * last forgery probe that was refused as it must be
+     */
+    integrityCheckedAt?: string;
+    proxies?: {
+      pod: string;
+      podUID?: string;
+      revision: number;
+      hash: string;
+      state: 'Applied' | 'Rejected' | 'Draining';
+      reason?: string;
+      message?: string;
+      appliedAt?: string;
+      failedTargets?: {
+        name: string;
+        reason: string;
+      }[];
+    }[];
+    conditions?: {
+      type: string;
+      status: 'True' | 'False' | 'Unknown';
+      observedGeneration?: number;
+      lastTransitionTime: string;
+      reason: string;
+      message: string;
+    }[];
+  };
+}
+
+export interface AccessRequestResource {
+  apiVersion: 'sallyport.dev/v1alpha1';
+  kind: 'AccessRequest';
+  /**
+   * Standard object metadata; what else the API server adds is not read.
+   */
+  metadata: {
+    name: string;
+    namespace?: string;
+    labels?: {
+      [k: string]: string;
+    };
+    annotations?: {
+      [k: string]: string;
+    };
+    uid?: string;
+    generation?: number;
+    resourceVersion?: string;
+    creationTimestamp?: string;
+    deletionTimestamp?: string;
+  };
+  spec: {
+    scope: 'Statement' | 'Session' | 'Window';
+    requester: {
+      /**
+       * Kubernetes-form identity of the person, e.g. oidc:alice@bank.example
+       */
+      username: string;
+      uid?: string;
+      /**
+       * the agent that acts for username (RFC 8693 act), same form
+       */
+      actor?: string;
+    };
+    policyRef: {
+      name: string;
+      uid: string;
+      generation: number;
+      rule?: string;
+    };
+    targetRef: {
+      name: string;
+      uid: string;
+    };
+    sessionRef?: {
+      name: string;
+      uid?: string;
+    };
+    /**
+     * one line for people: session, DDL on public.orders, sudo systemctl restart
+     */
+    action: string;
+    /**
+     * what the approver reads, regulated literals masked; with parameters at most 32 KiB, else it cannot be approved
+     */
+    statement?: string;
+    parameters?: string[];
+    /**
+     * what else the approver must know and the digest covers: database, login, search_path, transaction open, programs found
+     */
+    facts?: {
+      name: string;
+      value: string;
+    }[];
+    /**
+     * the keyed digest of D5: over the exact statement bytes, parameters, target, identity, policy generation; only the proxies have the key
+     */
+    statementHMAC?: string;
+    /**
+     * SHA-256 over the JCS of this spec without digest, sessionRef and reason; statementHMAC is inside; anyone can recompute it
+     */
+    digest: string;
+    /**
+     * copied from the policy for the reader; the counting rule uses the policy, not this copy
+     */
+    approvers: {
+      groups: string[];
+      required: number;
+    };
+    reason?: string;
+    decideWithin: string;
+    grantTTL?: string;
+  };
+  status?: {
+    observedGeneration?: number;
+    phase?: 'Pending' | 'Approved' | 'Denied' | 'Expired' | 'Revoked' | 'Withdrawn' | 'Superseded';
+    /**
+     * 1/2
+     */
+    approvals?: string;
+    decidedAt?: string;
+    expiresAt?: string;
+    /**
+     * written by the proxy with a resourceVersion precondition; Used is final, so one approval forwards one statement cluster-wide
+     */
+    use?: {
+      state: 'Waiting' | 'Used' | 'Withdrawn';
+      pod?: string;
+      session?: string;
+      at?: string;
+    };
+    decisions?: {
+      name: string;
+      uid?: string;
+      by: string;
+      decision: string;
+      at?: string;
+      counted: boolean;
+      ignoredReason?: string;
+    }[];
+    conditions?: {
+      type: string;
+      status: 'True' | 'False' | 'Unknown';
+      observedGeneration?: number;
+      lastTransitionTime: string;
+      reason: string;
+      message: string;
+    }[];
+  };
+}
+
+export interface AccessDecisionResource {
+  apiVersion: 'sallyport.dev/v1alpha1';
+  kind: 'AccessDecision';
+  /**
+   * Standard object metadata; what else the API server adds is not read.
+   */
+  metadata: {
+    name: string;
+    namespace?: string;
+    labels?: {
+      [k: string]: string;
+    };
+    annotations?: {
+      [k: string]: string;
+    };
+    uid?: string;
+    generation?: number;
+    resourceVersion?: string;
+    creationTimestamp?: string;
+    deletionTimestamp?: string;
+  };
+  spec: {
+    requestRef: {
+      name: string;
+      uid: string;
+    };
+    policyRef: {
+      name: string;
+    };
+    /**
+     * copy; a decision whose copy differs from the AccessRequest is not counted
+     */
+    requester: {
+      username: string;
+      actor?: string;
+    };
+    /**
+     * the request's digest as the approver saw it
+     */
+    digest: string;
+    decision: 'Approve' | 'Deny' | 'Revoke';
+    by: string;
+    asGroups?: string[];
+    comment?: string;
+  };
+}
+
+export interface AccessSessionResource {
+  apiVersion: 'sallyport.dev/v1alpha1';
+  kind: 'AccessSession';
+  /**
+   * Standard object metadata; what else the API server adds is not read.
+   */
+  metadata: {
+    name: string;
+    namespace?: string;
+    labels?: {
+      [k: string]: string;
+    };
+    annotations?: {
+      [k: string]: string;
+    };
+    uid?: string;
+    generation?: number;
+    resourceVersion?: string;
+    creationTimestamp?: string;
+    deletionTimestamp?: string;
+  };
+  spec: {
+    /**
+     * the id in the audit log
+     */
+    sessionID: string;
+    user: {
+      username: string;
+      uid?: string;
+      actor?: string;
+      identityProvider?: string;
+    };
+    targetRef: {
+      name: string;
+      uid: string;
+    };
+    protocol: 'PostgreSQL' | 'SSH';
+    client?: {
+      address?: string;
+      program?: string;
+    };
+    policies?: {
+      name: string;
+      uid: string;
+      generation: number;
+    }[];
+    requestRef?: {
+      name: string;
+      uid: string;
+    };
+    /**
+     * the remote account or database role that was asked for
+     */
+    account?: string;
+    /**
+     * the proxy pod that holds the session
+     */
+    pod: string;
+    startedAt: string;
+    /**
+     * the only field that a person may set; the proxy cuts the session and answers in status
+     */
+    terminate?: {
+      by: string;
+      reason?: string;
+    };
+  };
+  status?: {
+    observedGeneration?: number;
+    phase?: 'Active' | 'Ended' | 'Terminated' | 'Lost';
+    endedAt?: string;
+    endReason?: string;
+    lastSeenAt?: string;
+    commands?: number;
+    denied?: number;
+    held?: number;
+    approved?: number;
+    maskedValues?: number;
+    rows?: number;
+    bytesIn?: number;
+    bytesOut?: number;
+    lastDecision?: {
+      action?: string;
+      policy?: string;
+      rule?: string;
+      at?: string;
+    };
+    recording?: {
+      uri?: string;
+      sha256?: string;
+      content?: 'Full' | 'Metadata';
+      format?: string;
+    };
+    audit?: {
+      logOrigin?: string;
+      firstSequence?: number;
+      lastSequence?: number;
+      chainHead?: string;
+    };
+    conditions?: {
+      type: string;
+      status: 'True' | 'False' | 'Unknown';
+      observedGeneration?: number;
+      lastTransitionTime: string;
+      reason: string;
+      message: string;
+    }[];
+  };
+}
+
 /** Any resource that people write; `kind` tells which. */
 export type SallyportResource = TargetResource | AccessPolicyResource | IdentityProviderResource;
