@@ -1000,6 +1000,10 @@ export interface ProxyConfigResource {
       name: string;
       uid: string;
       generation: number;
+      /**
+       * first revision that holds the object as it is now: a proxy that applied this one or a later one enforces it
+       */
+      revision?: number;
     }[];
     listeners?: {
       port: number;
