@@ -103,6 +103,8 @@ async function writePieces(client: ByteClient, bytes: Buffer, random: Random): P
 function alike(direct: readonly string[], proxied: readonly string[]): boolean {
   const block = openBlockAt(direct, proxied);
   if (block >= 0) return sameLines(direct.slice(0, block), proxied.slice(0, block));
+  const confused = confusedAt(direct, proxied);
+  if (confused >= 0) return sameLines(direct.slice(0, confused), proxied.slice(0, confused));
   const deliberate = proxied.findIndex((line) => line.startsWith('!'));
   if (deliberate >= 0) return sameLines(direct.slice(0, deliberate), proxied.slice(0, deliberate));
   if (direct.at(-1) !== 'closed' || proxied.at(-1) !== 'closed') return direct.length === proxied.length && sameLines(direct, proxied);
@@ -126,7 +128,21 @@ const deliberate = /\[SEARCH_PATH_UNKNOWN\]|not allowed during COPY/;
 /** Where a question of ours for the search path has left the implicit transaction block open behind a Query in a pipeline (docs/postgres.md, "Differences"), or where the server met an error of its own in that state. */
 function openBlockAt(direct: readonly string[], proxied: readonly string[]): number {
   const at = direct.findIndex((line, index) => line !== proxied[index]);
-  return at >= 0 && ((direct[at] === 'Z "I"' && proxied[at] === 'Z "T"') || direct[at] === 'E ERROR XX000') ? at : -1;
+  return at >= 0 && ((direct[at] === 'Z "I"' && proxied[at] === 'Z "T"') || direct[at]?.startsWith('E ERROR XX000')) ? at : -1;
+}
+
+/** What PostgreSQL says when its own transaction state is broken. */
+const serverConfused = 'E ERROR XX000 StartTransactionCommand';
+
+/**
+ * Where the server lost its own transaction state: Queries behind an extended COPY FROM that no Sync followed leave it with a transaction that it believes closed
+ * (`StartTransactionCommand: unexpected state STARTED`, seen in 18). Which of the next messages stumbles over it depends on whether one fails on the server or, an unknown
+ * portal for example, in the gateway already. Nothing from the last ReadyForQuery before the first difference on can be compared.
+ */
+function confusedAt(direct: readonly string[], proxied: readonly string[]): number {
+  if (!direct.includes(serverConfused) && !proxied.includes(serverConfused)) return -1;
+  const at = direct.findIndex((line, index) => line !== proxied[index]);
+  return at < 0 ? -1 : direct.slice(0, at).findLastIndex((line) => line.startsWith('Z ')) + 1;
 }
 
 function beforeTheEnd(lines: readonly string[]): readonly string[] {
@@ -140,7 +156,8 @@ function describeFrame({ type, body }: Frame): string {
     case 'N': {
       const fields = readFields(body);
       if (deliberate.test(`${fields.get('M')} ${fields.get('D')}`)) return `! ${fields.get('M')}`;
-      return `${type} ${fields.get('S')} ${fields.get('C')}`;
+      const confused = fields.get('M')?.startsWith('StartTransactionCommand: unexpected state') ? ' StartTransactionCommand' : '';
+      return `${type} ${fields.get('S')} ${fields.get('C')}${confused}`;
     }
     case 'T':
       return `T ${describeColumns(body)}`;
