@@ -38,8 +38,8 @@ export interface RequestEnding {
   readonly atMs: number;
 }
 
-/** Why a stored decision does not count. */
-export type IgnoredReason = 'UIDMismatch' | 'DigestMismatch' | 'SelfApproval' | 'NotInApproverGroup' | 'TooLate' | 'Duplicate' | 'AfterFinal';
+/** Why a stored decision does not count; RequesterMismatch, PolicyMismatch and UnmappedIdentity are found in a cluster only. */
+export type IgnoredReason = 'UIDMismatch' | 'DigestMismatch' | 'PolicyMismatch' | 'RequesterMismatch' | 'SelfApproval' | 'NotInApproverGroup' | 'UnmappedIdentity' | 'TooLate' | 'Duplicate' | 'AfterFinal';
 
 /** What the decisions on one request come to at one moment. */
 export interface RequestStatus {
