@@ -35,7 +35,7 @@ verify: node-check ## generated files are current
 	@$(NODE) tools/verify-generated.ts
 
 generate: node-check ## write the generated files anew
-	@$(NODE) tools/generate-api.ts && $(NODE) tools/generate-docs.ts && $(NODE) tools/generate-boundaries.ts
+	@$(NODE) tools/generate-api.ts && $(NODE) tools/generate-docs.ts && $(NODE) tools/generate-helm.ts && $(NODE) tools/generate-boundaries.ts
 
 lint: node-check ## import boundaries, house rules, promise rules, dead code
 	biome lint --max-diagnostics=200 .

@@ -9,7 +9,7 @@ let copy: string;
 
 beforeEach(() => {
   copy = mkdtempSync(join(tmpdir(), 'sallyport-verify-'));
-  for (const path of ['crds', 'contract/api', 'docs/reference', 'docs/errors.md', 'sidecar/core/errors.ts', 'biome.json']) cpSync(path, join(copy, path), { recursive: true });
+  for (const path of ['crds', 'helm', 'package.json', 'contract/api', 'docs/reference', 'docs/errors.md', 'sidecar/core/errors.ts', 'biome.json']) cpSync(path, join(copy, path), { recursive: true });
 });
 afterEach(() => rmSync(copy, { recursive: true, force: true }));
 
@@ -30,7 +30,7 @@ describe('generated files', () => {
 
   test('are stale when a CRD changed and they did not', async () => {
     edit('crds/targets.yaml', /maximum: 65535/, 'maximum: 65534');
-    expect(await stale()).toEqual(['contract/api/schemas.gen.ts', 'docs/reference/target.md']);
+    expect(await stale()).toEqual(['contract/api/schemas.gen.ts', 'docs/reference/target.md', 'helm/sallyport/templates/crds/targets.yaml', 'helm/sallyport-crds/templates/targets.yaml']);
   });
 
   test('are stale when somebody edited them', async () => {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { generateApi } from './generate-api.ts';
 import { withBoundaries } from './generate-boundaries.ts';
 import { generateDocs } from './generate-docs.ts';
+import { generateHelm } from './generate-helm.ts';
 
 /**
  * Generates everything anew, in memory, and compares.
@@ -11,7 +12,7 @@ import { generateDocs } from './generate-docs.ts';
  */
 export async function findStale(root: URL): Promise<readonly string[]> {
   const read = (path: string): Promise<string> => readFile(new URL(path, root), 'utf8').catch(() => '');
-  const expected = [...(await generateApi(root)), ...(await generateDocs(root)), ['biome.json', withBoundaries(await read('biome.json'))] as const];
+  const expected = [...(await generateApi(root)), ...(await generateDocs(root)), ...(await generateHelm(root)), ['biome.json', withBoundaries(await read('biome.json'))] as const];
   const stale: string[] = [];
   for (const [path, text] of expected) if ((await read(path)) !== text) stale.push(path);
   return stale;
