@@ -4,11 +4,14 @@ import type { JSONSchema } from 'json-schema-to-typescript';
 import type { ResourceKind, StructuralSchema } from '../contract/api/structural-schema.ts';
 import { readCrd, withoutDescriptions } from './read-crd.ts';
 import type { Crd } from './read-crd.ts';
+import { readAdmission } from './read-admission.ts';
+import type { AdmissionObject } from '../contract/api/expected-admission.ts';
 
 /**
- * crds/*.yaml -> contract/api/v1alpha1.gen.ts (types) and contract/api/schemas.gen.ts (schemas as data).
+ * crds/*.yaml -> contract/api/v1alpha1.gen.ts (types) and contract/api/schemas.gen.ts (schemas as data);
+ * crds/admission/*.yaml -> contract/api/admission.gen.ts (what must stand in a cluster, as data).
  *
- *   node tools/generate-api.ts            writes the two files
+ *   node tools/generate-api.ts            writes the files
  *   node tools/generate-api.ts --check    exits 1 if they are not what the CRDs say
  */
 export async function generateApi(root: URL): Promise<ReadonlyMap<string, string>> {
@@ -18,6 +21,7 @@ export async function generateApi(root: URL): Promise<ReadonlyMap<string, string
   return new Map([
     ['contract/api/v1alpha1.gen.ts', await renderTypes(crds, system)],
     ['contract/api/schemas.gen.ts', renderSchemas(crds)],
+    ['contract/api/admission.gen.ts', renderAdmission(await readAdmission(root))],
   ]);
 }
 
@@ -50,6 +54,15 @@ function renderSchemas(crds: readonly Crd[]): string {
     `\n/** Kinds that people write. */\nexport type KindName = ${names};\n`,
     '\n/** The schema of each kind, as the API server has it, descriptions left out. */\n',
     `export const resourceKinds: Readonly<Record<KindName, ResourceKind>> = ${JSON.stringify(kinds, null, 1)};\n`,
+  ].join('');
+}
+
+function renderAdmission(objects: readonly AdmissionObject[]): string {
+  return [
+    banner('crds/admission/*.yaml'),
+    "import type { AdmissionObject } from './expected-admission.ts';\n",
+    '\n/** The admission policies and bindings, with the defaults of the API server, for an operator in namespace sallyport-system. */\n',
+    `export const admissionObjects: readonly AdmissionObject[] = ${JSON.stringify(objects, null, 1)};\n`,
   ].join('');
 }
 
