@@ -52,6 +52,15 @@ export interface KubeRequest {
   /** Default 15 s from the first byte sent to the last byte read. Not for streams. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** Called right before the request is sent; what it throws stops it. For checks that must not be older than the request. */
+  readonly beforeSend?: () => void;
+}
+
+/** One watch. */
+export interface KubeStreamRequest extends KubeRequest {
+  readonly idleMs: number;
+  /** Told when the server has accepted the watch: a quiet kind sends nothing for a minute. */
+  readonly onOpen?: () => void;
 }
 
 /**
@@ -63,7 +72,7 @@ export interface KubeClient {
   /** Sends a request and returns the JSON of its answer; at most 64 MiB. */
   request(request: KubeRequest): Promise<unknown>;
   /** Opens a watch: yields its lines as parsed JSON. Ends when the server ends it; throws when it breaks, when `idleMs` pass without a byte, or when the signal aborts. */
-  stream(request: KubeRequest & { readonly idleMs: number }): AsyncIterable<unknown>;
+  stream(request: KubeStreamRequest): AsyncIterable<unknown>;
   close(): Promise<void>;
 }
 
