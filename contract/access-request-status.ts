@@ -38,8 +38,8 @@ export interface RequestEnding {
   readonly atMs: number;
 }
 
-/** Why a stored decision does not count; RequesterMismatch, PolicyMismatch and UnmappedIdentity are found in a cluster only. */
-export type IgnoredReason = 'UIDMismatch' | 'DigestMismatch' | 'PolicyMismatch' | 'RequesterMismatch' | 'SelfApproval' | 'NotInApproverGroup' | 'UnmappedIdentity' | 'TooLate' | 'Duplicate' | 'AfterFinal';
+/** Why a stored decision does not count; PolicyMismatch, RequesterMismatch, UnmappedIdentity and BeforeIntegrity are found in a cluster only. */
+export type IgnoredReason = 'UIDMismatch' | 'DigestMismatch' | 'PolicyMismatch' | 'RequesterMismatch' | 'SelfApproval' | 'NotInApproverGroup' | 'UnmappedIdentity' | 'BeforeIntegrity' | 'TooLate' | 'Duplicate' | 'AfterFinal';
 
 /** What the decisions on one request come to at one moment. */
 export interface RequestStatus {

@@ -109,6 +109,17 @@ describe('a decision is ignored', () => {
     expect(countDecisions(asked, [by(bob, 5, {}, asked), by(carol, 5, {}, asked)], context(8))).toMatchObject({ phase: 'Approved' });
   });
 
+  test('that was made while, or before, admission is not known to have been in force: it could be forged', () => {
+    const counted = (integritySinceMs: number | null): unknown => countDecisions(request(), [by(bob, 5), by(carol, 6)], { ...context(8), integritySinceMs });
+    expect(counted(T0 + 4_000)).toMatchObject({ phase: 'Approved', ignored: [] });
+    expect(counted(T0 + 5_000)).toMatchObject({ phase: 'Pending', approvals: 1, ignored: [{ reason: 'BeforeIntegrity' }] });
+    expect(counted(null)).toMatchObject({ phase: 'Pending', approvals: 0, ignored: [{ reason: 'BeforeIntegrity' }, { reason: 'BeforeIntegrity' }] });
+  });
+
+  test('but a denial is believed without that proof', () => {
+    expect(countDecisions(request(), [by(bob, 5, { decision: 'Deny' })], { ...context(8), integritySinceMs: null })).toMatchObject({ phase: 'Denied' });
+  });
+
   test('of another namespace or another request is not even listed', () => {
     const elsewhere = { ...by(bob, 5), metadata: { ...by(bob, 5).metadata, namespace: 'other' } };
     expect(countDecisions(request(), [elsewhere, by(bob, 5, { requestRef: { name: 'r-9', uid: 'u' } })], context(8)).entries).toEqual([]);

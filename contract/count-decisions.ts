@@ -11,6 +11,11 @@ export interface CountContext {
   /** Username → username that means the same person. */
   readonly aliases: Readonly<Record<string, string>>;
   readonly nowMs: number;
+  /**
+   * Since when admission is known to stand unchanged (`integritySince` of the ProxyConfig). A decision of that second or earlier could have been forged while it did not, and does not
+   * count. Null: not known, so none counts. Absent only where nobody decides by the count (a client that shows it).
+   */
+  readonly integritySinceMs?: number | null;
 }
 
 /** One decision that names the request, and what became of it. `atMs` is the API server's time of its creation, whole seconds. */
@@ -54,7 +59,7 @@ export function countDecisions(request: AccessRequestResource, decisions: readon
 
   const early = new Map<string, IgnoredReason>();
   for (const decision of about) {
-    const reason = whyNotOnThis(request, decision) ?? parties.whyNotBy(decision.spec.by) ?? (problem === null ? null : 'AfterFinal');
+    const reason = whyNotOnThis(request, decision) ?? parties.whyNotBy(decision.spec.by) ?? whyUnproven(decision, context) ?? (problem === null ? null : 'AfterFinal');
     if (reason !== null) early.set(uidOf(decision), reason);
   }
   const createdAtMs = timeOf(request.metadata.creationTimestamp);
@@ -124,6 +129,12 @@ function whyNotOnThis(request: AccessRequestResource, { metadata, spec }: Access
   if (spec.policyRef.name !== request.spec.policyRef.name) return 'PolicyMismatch';
   if (spec.requester.username !== request.spec.requester.username || spec.requester.actor !== request.spec.requester.actor) return 'RequesterMismatch';
   return timeOf(metadata.creationTimestamp) === 0 ? 'TooLate' : null;
+}
+
+/** Only what restricts is believed without proof. */
+function whyUnproven({ metadata, spec }: AccessDecisionResource, { integritySinceMs }: CountContext): IgnoredReason | null {
+  if (integritySinceMs === undefined || spec.decision !== 'Approve') return null;
+  return integritySinceMs !== null && timeOf(metadata.creationTimestamp) > integritySinceMs ? null : 'BeforeIntegrity';
 }
 
 const endingPhases: Readonly<Record<string, RequestEnding['kind']>> = { Withdrawn: 'Withdrawn', Superseded: 'Superseded', Expired: 'Expired' };

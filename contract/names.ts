@@ -36,6 +36,8 @@ export const targetLabel = 'sallyport.dev/target';
 export const fieldManagers = {
   operator: 'sallyport-operator',
   operatorStatus: 'sallyport-operator-status',
+  /** Conditions ApprovalIntegrity and AdmissionIntegrity of ProxyConfigs, beside what the other status manager writes there. */
+  operatorIntegrity: 'sallyport-operator-integrity',
   /** Acknowledgements and session objects of one proxy pod. */
   proxy: (pod: string): string => `sallyport-proxy/${pod}`,
 } as const;

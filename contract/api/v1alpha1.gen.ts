@@ -1022,6 +1022,14 @@ export interface ProxyConfigResource {
      * last forgery probe that was refused as it must be
      */
     integrityCheckedAt?: string;
+    /**
+     * since when the approval policies stand unchanged; decisions made until then do not count
+     */
+    integritySince?: string;
+    /**
+     * digest of uid and generation of the approval policies and bindings: whether they were changed and changed back while nobody looked
+     */
+    integrityEvidence?: string;
     proxies?: {
       pod: string;
       podUID?: string;
