@@ -8,19 +8,34 @@ import type { Findings, RenderProblem } from './problem.ts';
  * Compiles the token issuers, in the order of their names.
  *
  * Two providers may not share an issuer, nor may one's user prefix begin with another's: issuer B could then mint a name of issuer A. Of two in conflict
- * the younger is left out (creation time, then name), so that a new object never takes the place of one in force.
+ * the younger is left out (creation time, then name), so that a new object never takes the place of one in force. A broken one stays as it is in `lastGood` unless that
+ * version is in conflict with another one.
  */
-export function compileIdentityProviders(resources: readonly IdentityProviderResource[]): { readonly identityProviders: readonly IdentityProvider[]; readonly problems: readonly RenderProblem[] } {
+export function compileIdentityProviders(resources: readonly IdentityProviderResource[], lastGood: readonly IdentityProvider[] = []): { readonly identityProviders: readonly IdentityProvider[]; readonly problems: readonly RenderProblem[]; readonly carried: readonly IdentityProvider[] } {
   const problems: RenderProblem[] = [];
   const accepted: IdentityProvider[] = [];
+  const carried: IdentityProvider[] = [];
   for (const resource of [...resources].sort(byAge)) {
     const findings = findingsOf('IdentityProvider', resource.metadata.name);
     const provider = compileIdentityProvider(resource, findings);
     for (const older of accepted) findConflict(provider, older, findings);
     problems.push(...findings.problems);
-    if (!findings.isRejected()) accepted.push(provider);
+    if (!findings.isRejected()) {
+      accepted.push(provider);
+      continue;
+    }
+    const last = lastGood.find((candidate) => candidate.uid !== '' && candidate.uid === provider.uid);
+    if (last === undefined || accepted.some((other) => inConflict(last, other))) continue;
+    accepted.push(last);
+    carried.push(last);
   }
-  return { identityProviders: accepted.sort((a, b) => (a.name < b.name ? -1 : 1)), problems };
+  return { identityProviders: accepted.sort((a, b) => (a.name < b.name ? -1 : 1)), problems, carried };
+}
+
+function inConflict(provider: IdentityProvider, other: IdentityProvider): boolean {
+  const findings = findingsOf('IdentityProvider', provider.name);
+  findConflict(provider, other, findings);
+  return findings.isRejected();
 }
 
 function byAge(a: IdentityProviderResource, b: IdentityProviderResource): number {

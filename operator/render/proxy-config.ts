@@ -2,9 +2,10 @@ import { canonicalJson } from '../../contract/canonical-json.ts';
 import { formatPath } from '../../contract/api/validate-schema.ts';
 import type { AccessPolicyResource, IdentityProviderResource, TargetResource } from '../../contract/api/v1alpha1.gen.ts';
 import type { ProxyConfig, Target } from '../../contract/proxy-config.ts';
+import { carryPolicy, carryTargets } from './carry-over.ts';
+import type { InForcePolicy } from './carry-over.ts';
 import { compileIdentityProviders } from './compile-identity-provider.ts';
 import { compilePolicy } from './compile-policy.ts';
-import type { CompiledPolicy } from './compile-policy.ts';
 import { compileTargets } from './compile-target.ts';
 import { findingsOf } from './problem.ts';
 import type { RenderProblem } from './problem.ts';
@@ -20,37 +21,52 @@ export interface RenderInput {
   readonly listenPorts?: ReadonlyMap<string, number>;
   /** Names of Targets that must not be served, whatever their spec says: a policy that restricted them is missing for a reason that nobody confirmed. */
   readonly withheld?: ReadonlySet<string>;
+  /** The config in force: objects that are broken now stay as they were in it, where that widens nothing. */
+  readonly lastGood?: ProxyConfig | null;
+}
+
+/** An object that is broken now and stays in force as it was. */
+export interface CarriedObject {
+  readonly kind: 'Target' | 'AccessPolicy' | 'IdentityProvider';
+  readonly name: string;
+  /** The generation that stays in force. */
+  readonly generation: number;
 }
 
 /** A config that is safe to serve, and what had to be left out of it. */
 export interface RenderOutcome {
   readonly config: ProxyConfig;
   readonly problems: readonly RenderProblem[];
+  /** Broken objects that stay in force at an older generation; their problems are listed all the same. */
+  readonly carried: readonly CarriedObject[];
+  /** Names of the Targets that a policy selects, served or not, by the policy's name. */
+  readonly selected: ReadonlyMap<string, readonly string[]>;
 }
 
 /**
  * The compile step (D8): resources -> the config of one namespace's proxy. Pure; the order of resources, keys, sets and list-map entries has no influence.
  *
- * The config is always safe to serve. An object with a `rejected` problem is left out as a whole; if it is a policy that does more than allow, the Targets that it
- * selects are left out too (with a broken selector: all), because serving them without its Deny, limit or mask would be wider than what was written.
- * A caller that has an older, accepted version of the object passes that instead and renders again, or keeps the last good config.
+ * The config is always safe to serve. An object with a `rejected` problem stays as it is in `lastGood`, and is left out as a whole where it is not in there. A policy that does more than
+ * allow takes Targets with it: never accepted, those that it selects (with a broken selector: all); carried over, those of which nobody knows whether its older version would
+ * select them. Serving them without its Deny, limit or mask would be wider than what was written.
  */
 export function renderProxyConfig(input: RenderInput): RenderOutcome {
+  const lastGood = input.lastGood ?? null;
   const resources = [...input.targets].sort(byName);
   const compiledTargets = compileTargets(resources, input.listenPorts ?? new Map());
-  const providers = compileIdentityProviders(input.identityProviders);
-  const compiled = [...input.policies].sort(byName).map((resource) => compilePolicy(resource, resources));
-  const withheld = new Set([...(input.withheld ?? []), ...compiled.flatMap(({ policy, restricts, selected }) => (policy === null && restricts ? selected : []))]);
-  const targets = compiledTargets.targets.filter((target) => !withheld.has(target.name));
-  const config: ProxyConfig = {
-    schemaVersion: 1,
-    namespace: input.namespace,
-    identityProviders: [...providers.identityProviders],
-    targets,
-    policies: servedPolicies(compiled, targets),
-  };
-  const problems = [...compiledTargets.problems, ...providers.problems, ...compiled.flatMap(policyProblems), ...sizeProblems(config)];
-  return { config, problems: problems.sort(byPlace) };
+  const providers = compileIdentityProviders(input.identityProviders, lastGood?.identityProviders ?? []);
+  const carriedTargets = carryTargets(resources, compiledTargets.targets, input.listenPorts ?? new Map(), lastGood);
+  const compiledPolicies = [...input.policies].sort(byName).map((resource) => ({ resource, compiled: compilePolicy(resource, resources) }));
+  const policies = compiledPolicies.map(({ resource, compiled }) => carryPolicy(compiled, resource, resources, lastGood));
+  const withheld = new Set([...(input.withheld ?? []), ...policies.flatMap(({ withholds }) => withholds)]);
+  const targets = [...compiledTargets.targets, ...carriedTargets].filter((target) => !withheld.has(target.name)).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const config: ProxyConfig = { schemaVersion: 1, namespace: input.namespace, identityProviders: [...providers.identityProviders], targets, policies: servedPolicies(policies, targets) };
+  const problems = [...compiledTargets.problems, ...providers.problems, ...policies.flatMap(policyProblems), ...sizeProblems(config)];
+  const carried = [
+    ...carriedTargets.map((target) => carriedObject('Target', target)), ...providers.carried.map((provider) => carriedObject('IdentityProvider', provider)),
+    ...policies.flatMap(({ policy, isCarried }) => (policy !== null && isCarried ? [carriedObject('AccessPolicy', policy)] : [])),
+  ];
+  return { config, problems: problems.sort(byPlace), carried, selected: new Map(compiledPolicies.map(({ resource, compiled }) => [resource.metadata.name, compiled.selected])) };
 }
 
 const maxConfigBytes = 786_432;
@@ -61,15 +77,19 @@ function byName(a: { readonly metadata: { readonly name: string } }, b: { readon
   return a.metadata.name < b.metadata.name ? -1 : a.metadata.name > b.metadata.name ? 1 : 0;
 }
 
+function carriedObject(kind: CarriedObject['kind'], { name, generation }: { readonly name: string; readonly generation: number }): CarriedObject {
+  return { kind, name, generation };
+}
+
 /** Policies name Targets that are served, and nothing else. */
-function servedPolicies(compiled: readonly CompiledPolicy[], targets: readonly Target[]): ProxyConfig['policies'] {
+function servedPolicies(compiled: readonly InForcePolicy[], targets: readonly Target[]): ProxyConfig['policies'] {
   const served = new Set(targets.map((target) => target.name));
   return compiled.flatMap(({ policy }) => (policy === null ? [] : [{ ...policy, targets: policy.targets.filter((name) => served.has(name)) }]));
 }
 
-function policyProblems({ policy, restricts, selected, problems }: CompiledPolicy): readonly RenderProblem[] {
-  if (policy !== null || !restricts || selected.length === 0) return problems;
-  return problems.map((problem) => (problem.severity === 'rejected' ? { ...problem, withholds: selected } : problem));
+function policyProblems({ withholds, problems }: InForcePolicy): readonly RenderProblem[] {
+  if (withholds.length === 0) return problems;
+  return problems.map((problem) => (problem.severity === 'rejected' ? { ...problem, withholds } : problem));
 }
 
 /** Above the limits the caller keeps the last config; nothing is cut (architecture 6). */
