@@ -3,9 +3,10 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments, stringify } from 'yaml';
 import { operatorName, systemNamespace } from '../contract/names.ts';
+import { crdsValuesSchema, valuesSchema } from './helm-values.ts';
 
 /**
- * crds/*.yaml and crds/admission/*.yaml -> templates of the charts; the version of package.json -> both Chart.yaml.
+ * crds/*.yaml and crds/admission/*.yaml -> templates of the charts; the version of package.json -> both Chart.yaml; values.yaml and the operator's settings -> values.schema.json.
  *
  * The charts' copies differ from their sources in four things only: comments are gone, blanks in descriptions are collapsed, `{{` is escaped, and the operator's
  * namespace in admission expressions is the release's.
@@ -27,7 +28,13 @@ export async function generateHelm(root: URL): Promise<ReadonlyMap<string, strin
   }
   const { version } = JSON.parse(await read('package.json')) as { readonly version: string };
   for (const path of ['helm/sallyport/Chart.yaml', 'helm/sallyport-crds/Chart.yaml']) files.set(path, withVersion(await read(path), version));
+  files.set('helm/sallyport/values.schema.json', json(valuesSchema(await read('helm/sallyport/values.yaml'))));
+  files.set('helm/sallyport-crds/values.schema.json', json(crdsValuesSchema(await read('helm/sallyport-crds/values.yaml'))));
   return files;
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
 }
 
 async function yamlFiles(root: URL, directory: string): Promise<readonly string[]> {

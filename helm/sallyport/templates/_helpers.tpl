@@ -63,39 +63,43 @@ annotations:
 {{- $names | uniq | toJson -}}
 {{- end }}
 
+{{/* Quantities as strings, which people also write as numbers: {"cpu": 1}. */}}
+{{- define "sallyport.quantities" -}}
+{{- $result := dict -}}
+{{- range $name, $value := . -}}{{- $_ := set $result $name (toString $value) -}}{{- end -}}
+{{- $result | toJson -}}
+{{- end }}
+
 {{/* settings.json of the operator, in the shape of contract/operator-settings.ts. */}}
 {{- define "sallyport.settings" -}}
-{{- $proxy := .Values.proxy -}}
-{{- $settings := dict
+{{- $proxy := omit .Values.proxy "resources" "stateClaim" -}}
+{{- $_ := set $proxy "image" (include "sallyport.image" .) -}}
+{{- $_ := set $proxy "imagePullPolicy" .Values.image.pullPolicy -}}
+{{- $_ := set $proxy "imagePullSecrets" (include "sallyport.pullSecretNames" . | fromJsonArray) -}}
+{{- $_ := set $proxy "stateClaim" (.Values.proxy.stateClaim | default nil) -}}
+{{- $_ := set $proxy "resources" (dict
+  "requests" (include "sallyport.quantities" (.Values.proxy.resources.requests | default dict) | fromJson)
+  "limits" (include "sallyport.quantities" (.Values.proxy.resources.limits | default dict) | fromJson)) -}}
+{{- dict
   "namespace" .Release.Namespace
   "watchNamespaces" .Values.watchNamespaces
   "leaderElection" .Values.operator.leaderElection
   "logLevel" .Values.operator.logLevel
   "identityAliases" .Values.identity.aliases
-  "integrityProbeSeconds" (int .Values.operator.integrityProbeSeconds)
-  "retention" (dict
-    "sessionHours" (int .Values.retention.sessionHours)
-    "sessionsPerNamespace" (int .Values.retention.sessionsPerNamespace)
-    "sessionsPerCluster" (int .Values.retention.sessionsPerCluster)
-    "requestHours" (int .Values.retention.requestHours)
-    "requestsPerNamespace" (int .Values.retention.requestsPerNamespace)
-    "requestsPerCluster" (int .Values.retention.requestsPerCluster))
-  "proxy" (dict
-    "image" (include "sallyport.image" .)
-    "imagePullPolicy" .Values.image.pullPolicy
-    "imagePullSecrets" (include "sallyport.pullSecretNames" . | fromJsonArray)
-    "replicas" (int $proxy.replicas)
-    "drainSeconds" (int $proxy.drainSeconds)
-    "staleness" $proxy.staleness
-    "maxStalenessSeconds" (int $proxy.maxStalenessSeconds)
-    "maxSessions" (int $proxy.maxSessions)
-    "sessionObjects" $proxy.sessionObjects
-    "stateClaim" $proxy.stateClaim
-    "resources" $proxy.resources
-    "nodeSelector" $proxy.nodeSelector
-    "tolerations" $proxy.tolerations
-    "metricsNamespaces" $proxy.metricsNamespaces
-    "listenPorts" (dict "first" (int $proxy.listenPorts.first) "last" (int $proxy.listenPorts.last))
-    "logLevel" $proxy.logLevel) -}}
-{{- $settings | mustToPrettyJson -}}
+  "integrityProbeSeconds" .Values.operator.integrityProbeSeconds
+  "retention" .Values.retention
+  "proxy" $proxy | mustToPrettyJson -}}
+{{- end }}
+
+{{/* What a schema cannot say, in the words of who has to mend it. */}}
+{{- define "sallyport.validate" -}}
+{{- if and .Values.proxy.stateClaim (gt (int .Values.proxy.replicas) 1) }}
+{{- fail "proxy.stateClaim needs proxy.replicas: 1, because a claim is not shared" }}
+{{- end }}
+{{- if and (not .Values.operator.leaderElection) (gt (int .Values.operator.replicas) 1) }}
+{{- fail "operator.leaderElection: false needs operator.replicas: 1, because two operators without it would both write" }}
+{{- end }}
+{{- if lt (int .Values.proxy.listenPorts.last) (int .Values.proxy.listenPorts.first) }}
+{{- fail "proxy.listenPorts.last must not be below proxy.listenPorts.first" }}
+{{- end }}
 {{- end }}
