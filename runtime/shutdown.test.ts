@@ -24,9 +24,12 @@ describe('a shutdown', () => {
     expect(exits).toEqual([1]);
   });
 
-  test('is cut by a second signal', () => {
-    const { source, exits } = arrange();
+  test('has its deadline at the second signal, and is cut by the third', () => {
+    const { source, exits, shutdown } = arrange();
     source.emit('SIGTERM');
+    expect(shutdown.hurry.aborted).toBe(false);
+    source.emit('SIGTERM');
+    expect([shutdown.hurry.aborted, exits]).toEqual([true, []]);
     source.emit('SIGINT');
     expect(exits).toEqual([130]);
   });

@@ -21,13 +21,27 @@ export interface RunningProxy {
   unopened(): ReadonlySet<string>;
   /** Resolves when the listeners follow the config of now. */
   settled(): Promise<void>;
-  /** New sessions are refused, idle ones end, busy ones get until the deadline. */
-  drain(deadlineMs: number): Promise<void>;
+  /** Ends the proxy in order; resolves when nothing is left. */
+  drain(plan: DrainPlan): Promise<void>;
+}
+
+/** How a proxy ends. */
+export interface DrainPlan {
+  /** From now until every session is ended. */
+  readonly deadlineMs: number;
+  /** New sessions are still admitted for so long: load balancers learn late that this replica goes. */
+  readonly acceptMs: number;
+  /** Afterwards: `close` the ports, so that whoever comes is sent to another replica, or `refuse` with 57P03 where there is none. */
+  readonly ports: 'close' | 'refuse';
+  /** Its abort is the deadline. */
+  readonly hurry: AbortSignal;
 }
 
 /** Sessions outlive their right by this at most (D5: one second). */
 const tickMs = 200;
 const retryPortMs = 2_000;
+/** A held statement that is approved later than this before the deadline is not forwarded: it would be cut while it runs. */
+const lastHoldMs = 30_000;
 
 /**
  * Runs one listener per Target and keeps them in step with the config: a new Target opens a port, a removed one closes its port and ends its sessions.
@@ -49,17 +63,20 @@ export async function runProxy(parts: ProxyParts): Promise<RunningProxy> {
     ports: () => new Map([...listeners].map(([name, entry]) => [name, entry.listener.port])),
     unopened: () => unopened,
     settled: () => following,
-    drain: async (deadlineMs) => {
+    drain: async ({ deadlineMs, acceptMs, ports, hurry }) => {
+      const startedMs = performance.now();
+      const leftMs = (): number => startedMs + deadlineMs - performance.now();
+      await pause(Math.min(acceptMs, deadlineMs), hurry);
       unsubscribe();
       clearInterval(retry);
       await following;
-      // The ports stay open: whoever comes now is told to come back (57P03), not that nobody is here.
-      for (const { listener } of listeners.values()) listener.endLogins();
-      parts.registry.drain();
-      await waitUntilEmpty(parts.registry, deadlineMs);
+      if (ports === 'close') await closeAll(listeners);
+      else for (const { listener } of listeners.values()) listener.endLogins();
+      parts.registry.drain(leftMs() - lastHoldMs);
+      await waitUntilEmpty(parts.registry, leftMs(), hurry);
       parts.registry.endAll();
-      await waitUntilEmpty(parts.registry, 2_000);
-      await Promise.all([...listeners.values()].map(({ listener }) => listener.close()));
+      await waitUntilEmpty(parts.registry, 2_000, new AbortController().signal);
+      await closeAll(listeners);
       clearInterval(tick);
     },
   };
@@ -95,7 +112,25 @@ async function followConfig(parts: ProxyParts, { listeners, unopened, limit }: P
   }
 }
 
-async function waitUntilEmpty(registry: SessionRegistry, limitMs: number): Promise<void> {
+async function closeAll(listeners: Ports['listeners']): Promise<void> {
+  await Promise.all([...listeners.values()].map(({ listener }) => listener.close()));
+  listeners.clear();
+}
+
+async function waitUntilEmpty(registry: SessionRegistry, limitMs: number, hurry: AbortSignal): Promise<void> {
   const deadline = performance.now() + limitMs;
-  while (registry.size > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 25));
+  while (registry.size > 0 && performance.now() < deadline && !hurry.aborted) await pause(25, hurry);
+}
+
+/** Ends early, never rejects. */
+function pause(ms: number, hurry: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  const end = (): void => resolve();
+  hurry.addEventListener('abort', end, { once: true });
+  if (hurry.aborted) resolve();
+  return promise.finally(() => {
+    clearTimeout(timer);
+    hurry.removeEventListener('abort', end);
+  });
 }

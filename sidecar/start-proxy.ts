@@ -4,7 +4,7 @@ import type { Approver, Clock, ConfigSource, Logger, SecretSource, SqlParser } f
 import type { RecorderFactory } from '../contract/audit.ts';
 import type { Metrics } from '../runtime/metrics.ts';
 import type { IssuerKeys } from './adapters/jwks.ts';
-import { deny } from './core/errors.ts';
+import { deny, type ErrorCode } from './core/errors.ts';
 import { createMaskKey } from './core/masking/mask-key.ts';
 import { ulid } from './core/recording/ulid.ts';
 import { EqualityBudget } from './core/session/equality-budget.ts';
@@ -38,6 +38,8 @@ export interface ProxyAdapters {
   readonly maskingKey: Uint8Array;
   readonly namespace: string;
   readonly maxSessions: number;
+  /** Why nobody may be admitted now, although there is a config; null = go on. */
+  readonly closed?: () => ErrorCode | null;
 }
 
 export interface StartedProxy extends RunningProxy {
@@ -47,7 +49,7 @@ export interface StartedProxy extends RunningProxy {
 /** Wires the core to its adapters and starts the listeners. The one place where a session's parts are put together, for both modes. */
 export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy> {
   const { config, approver, keys, secrets, recorders, parser, clock, log } = adapters;
-  const registry = new SessionRegistry({ config, approver, clock, log, maxSessions: adapters.maxSessions });
+  const registry = new SessionRegistry({ config, approver, clock, log, maxSessions: adapters.maxSessions, ...(adapters.closed === undefined ? {} : { closed: adapters.closed }) });
   const catalogs = new Catalogs({ secrets, clock });
   const cache = createInspectionCache();
   const maskKey = createMaskKey(adapters.maskingKey, { namespace: adapters.namespace, epoch: 1 });

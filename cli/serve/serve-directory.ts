@@ -8,7 +8,7 @@ import { watchShutdown } from '../../runtime/shutdown.ts';
 import { openDirectoryApprovals } from '../../sidecar/adapters/directory/access-requests.ts';
 import { type DirectoryConfig, watchConfigDirectory } from '../../sidecar/adapters/directory/config-directory.ts';
 import { readOrCreateKey } from '../../sidecar/adapters/directory/keys.ts';
-import { listenerCertificate } from '../../sidecar/adapters/directory/listener-certificate.ts';
+import { listenerCertificate } from '../../sidecar/adapters/listener-certificate.ts';
 import { createDirectorySecrets } from '../../sidecar/adapters/directory/secrets.ts';
 import { isLoopbackHost } from '../../sidecar/adapters/fetch-json.ts';
 import { createIssuerKeys } from '../../sidecar/adapters/jwks.ts';
@@ -24,11 +24,13 @@ import { createDirectoryCompiler } from '../compile-directory.ts';
 import { formatFileProblem } from '../file-problem.ts';
 import type { CommandIo } from '../gateway-client.ts';
 import { generationFile } from '../generation-file.ts';
-import { policyChanges } from './policy-changes.ts';
+import { policyChanges } from '../../sidecar/policy-changes.ts';
 import type { ServeOptions } from './serve-options.ts';
 
 /** Drain ends some time before the process is forced to. */
 const forcedExitMs = 10_000;
+/** Nobody else serves this directory, so the ports stay open: whoever comes is told to come back. */
+const drainPlan = { acceptMs: 0, ports: 'refuse' } as const;
 
 /**
  * Directory mode: the same compile step and the same proxy as in a cluster, with adapters of files.
@@ -71,7 +73,7 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
     tls: options.tls && listenerCertificate(options.tls.certificateFile, options.tls.keyFile, (error) => log.error('listener certificate cannot be read, the last good one stays', { error: error.message })),
     digestKey: await readOrCreateKey(options.data, 'digest'), maskingKey: await readOrCreateKey(options.data, 'masking'),
   });
-  closing.defer(() => proxy.drain(0));
+  closing.defer(() => proxy.drain({ ...drainPlan, deadlineMs: 0, hurry: shutdown.hurry }));
   let draining = false;
   const http = closing.use(await serveHttpApi({
     host: options.http.host, port: options.http.port, tls: httpTls(options), desk: approvals, metrics, clock, log,
@@ -90,7 +92,7 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
   await new Promise<void>((resolve) => shutdown.signal.addEventListener('abort', () => resolve(), { once: true }));
   draining = true;
   log.info('draining', { drainMs: options.drainMs, sessions: proxy.registry.size });
-  await proxy.drain(options.drainMs);
+  await proxy.drain({ ...drainPlan, deadlineMs: options.drainMs, hurry: shutdown.hurry });
   await http.close(1_000);
   await closing.disposeAsync();
   log.info('stopped');

@@ -74,6 +74,7 @@ export const errorTable = {
   APPROVAL_SUPERSEDED: { text: 'the policy changed while the statement waited', remedy: 'run the statement again' },
   APPROVAL_TOO_LARGE: { text: 'the statement is too large to be approved', remedy: 'send at most 32 KiB of text and parameters, in parts' },
   APPROVAL_UNAVAILABLE: { text: 'approval is needed but cannot be asked for', remedy: 'try again later' },
+  APPROVAL_INTEGRITY: { text: 'approvals cannot be trusted now: the cluster has not proven that nobody can forge one', remedy: 'try again later; the condition ApprovalIntegrity of the ProxyConfig tells the platform team why' },
   APPROVAL_SELF: { text: 'you cannot decide on your own request', remedy: 'ask another member of the approving groups' },
   APPROVAL_NOT_APPROVER: { text: 'you are in none of the approving groups', remedy: 'ask a member of the groups that the request names' },
   APPROVAL_NOT_FOUND: { text: 'there is no such request', remedy: 'list the requests with: sallyport requests' },
@@ -88,6 +89,7 @@ export const errorTable = {
   TARGET_UNSUPPORTED: { text: 'the target server is not supported', remedy: 'PostgreSQL 14 or newer with standard settings is needed' },
   TARGET_PROTOCOL_VIOLATION: { text: 'the target answered outside the protocol', remedy: 'reconnect; if it happens again, tell the owners of the target' },
   // the gateway
+  CONFIG_STALE: { text: 'the gateway has not heard from its cluster for too long, so no new session is opened', remedy: 'try again; if it lasts, tell the platform team' },
   CONFIG_NOT_LOADED: { text: 'the gateway has no valid configuration', remedy: 'try again; if it lasts, tell the platform team' },
   CONFIG_INVALID: { text: 'the configuration is not valid', remedy: 'correct the file and field that the message names' },
   DRAINING: { text: 'the gateway is shutting down', remedy: 'connect again' },

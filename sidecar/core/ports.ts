@@ -1,5 +1,6 @@
 import type { ProxyConfig } from '../../contract/proxy-config.ts';
 import type { ErrorCode } from './errors.ts';
+import type { Identity } from './identity/identity.ts';
 import type { IssuerKeys } from './identity/issuer-keys.ts';
 import type { DecidedBy, Grant } from './policy/decision.ts';
 
@@ -30,6 +31,8 @@ export interface SecretSource {
   read(secretName: string, key: string): Promise<Uint8Array>;
   /** Like read, but null when the key does not exist. */
   readOptional(secretName: string, key: string): Promise<Uint8Array | null>;
+  /** After a login that the target refused: looks at the Secret once more, at once. True when its values are others now, so that one more login makes sense. Never throws. */
+  reread?(secretName: string): Promise<boolean>;
 }
 
 /** JSON Web Keys of an issuer: cached, rotated, bounded (`adapters/jwks.ts`). */
@@ -65,7 +68,7 @@ export type ApprovalOutcome =
   | { readonly outcome: 'approved'; readonly request: string; readonly requestUid: string; readonly approvers: readonly ApproverMark[]; readonly grant: Grant | null }
   | { readonly outcome: 'denied'; readonly request: string; readonly approver: string; readonly reason: string }
   | { readonly outcome: 'expired'; readonly request: string }
-  | { readonly outcome: 'withdrawn'; readonly request: string; /** APPROVAL_SUPERSEDED when the policy changed while it waited. */ readonly code?: ErrorCode };
+  | { readonly outcome: 'withdrawn'; readonly request: string; /** APPROVAL_SUPERSEDED when the policy changed while it waited. */ readonly code?: ErrorCode; /** Somebody else who asked the same used it or took it back: asking anew makes a new request. */ readonly askAnew?: boolean };
 
 /** One person whose approval counted. */
 export interface ApproverMark {
@@ -86,6 +89,8 @@ export interface PendingApproval {
   readonly outcome: Promise<ApprovalOutcome>;
   /** Marks an approved statement request as used; false when it was already used. The caller forwards only on true. */
   use(): Promise<boolean>;
+  /** After `use` answered false: another session that asked the same was first, so asking anew makes a new request. */
+  usedElsewhere?(): boolean;
   /** The client went away, cancelled, or the session ended. */
   withdraw(reason: string): Promise<void>;
 }
@@ -93,8 +98,8 @@ export interface PendingApproval {
 /** Where approvals come from: Kubernetes resources in a cluster, the data directory and the local HTTP API otherwise. */
 export interface Approver {
   ask(ask: ApprovalAsk): Promise<{ readonly outcome: 'pending'; readonly pending: PendingApproval } | { readonly outcome: 'refused'; readonly code: ErrorCode }>;
-  /** Active grants for a subject and target. */
-  grants(subject: string, target: string): readonly Grant[];
+  /** Active grants for a subject and target. A cluster's requests name people as the API server does, so there `identity` is what is looked for. */
+  grants(subject: string, target: string, identity?: Identity): readonly Grant[];
   /** The command an approver types, e.g. `sallyport approve areq-7f3k`. */
   howToDecide(requestName: string): string;
   /** Called when grants change or are revoked. */

@@ -174,7 +174,7 @@ describe('access on request', () => {
   });
 
   test('while the gateway drains is refused without asking anybody', async () => {
-    registry.drain();
+    registry.drain(0);
     expect([codeOf(await login(await aToken())), approver.asks]).toEqual(['DRAINING', []]);
   });
 

@@ -11,11 +11,13 @@ let clock: ReturnType<typeof fakeClock>;
 let config: ProxyConfig;
 let changed: () => void;
 let registry: SessionRegistry;
+let closed: 'CONFIG_STALE' | null;
 
 beforeEach(() => {
   clock = fakeClock(start);
+  closed = null;
   registry = new SessionRegistry({
-    clock, maxSessions: 3, log: { error: () => undefined, info: () => undefined, debug: () => undefined },
+    clock, maxSessions: 3, closed: () => closed, log: { error: () => undefined, info: () => undefined, debug: () => undefined },
     config: { current: () => ({ config, revision: 1 }), subscribe: (listener) => { changed = listener; return () => undefined; } },
     approver: { ask: () => Promise.reject(new Error('nobody asks here')), grants: () => [], howToDecide: () => '', subscribe: () => () => undefined },
   });
@@ -27,8 +29,8 @@ function open(policy: ShortPolicy, identity = anIdentity(), id = 's1') {
   const outcome = registry.open(identity, 'orders-db', 'orders', id);
   if (outcome.outcome !== 'opened') throw new Error(outcome.outcome === 'denied' ? outcome.denial.code : outcome.outcome);
   const { session } = outcome;
-  const seen = { session, busy: false, held: false, notices: [] as string[], ended: null as SessionEnd | null };
-  session.attach({ isBusy: () => seen.busy || seen.held, isHeld: () => seen.held, warn: (message) => seen.notices.push(message), end: (cause) => { seen.ended = cause; } });
+  const seen = { session, busy: false, held: false, inTransaction: false, notices: [] as string[], ended: null as SessionEnd | null };
+  session.attach({ isBusy: () => seen.busy || seen.held, isHeld: () => seen.held, isInTransaction: () => seen.inTransaction, warn: (message) => seen.notices.push(message), end: (cause) => { seen.ended = cause; } });
   return seen;
 }
 
@@ -120,26 +122,56 @@ test('at the deadline of a drain everything ends', () => {
   const running = open({}, anIdentity(), 'running');
   running.busy = true;
   expect(registry.draining).toBe(false);
-  registry.drain();
+  registry.drain(0);
   expect([registry.draining, codeOf(running)]).toEqual([true, null]);
   registry.endAll();
   expect(running.ended).toMatchObject({ reason: 'ProxyShutdown', denial: { code: 'DRAINING' } });
 });
 
 describe('draining', () => {
-  test('ends what is idle or held at once, what runs as soon as it has finished, and admits nobody', () => {
-    const [idle, held, running] = [open({}, anIdentity(), 'idle'), open({}, anIdentity(), 'held'), open({}, anIdentity(), 'running')];
-    held.held = true;
+  test('ends what is idle at once, what runs or has an open transaction as soon as that is over, and admits nobody', () => {
+    const [idle, pending, running] = [open({}, anIdentity(), 'idle'), open({}, anIdentity(), 'open'), open({}, anIdentity(), 'running')];
+    pending.inTransaction = true;
     running.busy = true;
-    registry.drain();
-    expect([idle, held, running].map(codeOf)).toEqual(['DRAINING', 'DRAINING', null]);
-    pass(5_000);
-    expect(codeOf(running)).toBeNull();
+    registry.drain(30_000);
+    expect([idle, pending, running].map(codeOf)).toEqual(['DRAINING', null, null]);
+    pass(60_000);
+    expect([pending, running].map(codeOf)).toEqual([null, null]);
     running.busy = false;
+    pending.inTransaction = false;
     pass(200);
-    expect(codeOf(running)).toBe('DRAINING');
+    expect([pending, running].map(codeOf)).toEqual(['DRAINING', 'DRAINING']);
     expect(registry.open(anIdentity(), 'orders-db', 'orders', 'late')).toMatchObject({ outcome: 'denied', denial: { code: 'DRAINING' } });
   });
+});
+
+describe('a statement that is held while the gateway drains', () => {
+  test('may be approved until its time, then its session ends', () => {
+    const held = open({});
+    held.held = true;
+    registry.drain(10_000);
+    pass(9_800);
+    expect(codeOf(held)).toBeNull();
+    pass(200);
+    expect(codeOf(held)).toBe('DRAINING');
+  });
+
+  test('is given up at once where there is no time left', () => {
+    const held = open({});
+    held.held = true;
+    registry.drain(-5_000);
+    expect(codeOf(held)).toBe('DRAINING');
+  });
+});
+
+test('while the process is closed nobody is admitted, and live sessions go on', () => {
+  const seen = open({});
+  closed = 'CONFIG_STALE';
+  pass(1_000);
+  expect(codeOf(seen)).toBeNull();
+  expect(registry.open(anIdentity(), 'orders-db', 'orders', 'late')).toMatchObject({ outcome: 'denied', denial: { code: 'CONFIG_STALE' } });
+  closed = null;
+  expect(registry.open(anIdentity(), 'orders-db', 'orders', 'later').outcome).toBe('opened');
 });
 
 test('two logins at once cannot pass a limit of one session', () => {

@@ -1,5 +1,5 @@
 import type { ProxyConfig, Target } from '../../../contract/proxy-config.ts';
-import { deny } from '../errors.ts';
+import { deny, type ErrorCode } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
 import { subjectKey } from '../identity/identity.ts';
 import { type AuthorizeOutcome, authorize } from '../policy/authorize.ts';
@@ -15,6 +15,8 @@ export interface RegistryDeps {
   readonly log: Logger;
   /** Largest number of sessions of this process. */
   readonly maxSessions: number;
+  /** Why nobody may be admitted now, for example because the config is too old; null = go on. Live sessions are not asked. */
+  readonly closed?: () => ErrorCode | null;
 }
 
 /** A session, or what stands before it. */
@@ -31,7 +33,8 @@ export type RegistryOutcome =
 export class SessionRegistry {
   readonly #sessions = new Map<string, Session>();
   readonly #deps: RegistryDeps;
-  #draining = false;
+  /** Monotonic ms until which a held statement may still be released; null while nothing drains. */
+  #holdsUntilMs: number | null = null;
 
   constructor(deps: RegistryDeps) {
     this.#deps = deps;
@@ -41,7 +44,7 @@ export class SessionRegistry {
 
   /** Nobody is admitted any more. */
   get draining(): boolean {
-    return this.#draining;
+    return this.#holdsUntilMs !== null;
   }
 
   get size(): number {
@@ -58,7 +61,9 @@ export class SessionRegistry {
    */
   open(identity: Identity, targetName: string, database: string, sessionId: string): RegistryOutcome {
     const current = this.#deps.config.current();
-    if (this.#draining) return { outcome: 'denied', denial: deny('DRAINING') };
+    if (this.draining) return { outcome: 'denied', denial: deny('DRAINING') };
+    const closed = this.#deps.closed?.() ?? null;
+    if (closed !== null) return { outcome: 'denied', denial: deny(closed) };
     if (!current) return { outcome: 'denied', denial: deny('CONFIG_NOT_LOADED') };
     if (this.#sessions.size >= this.#deps.maxSessions) return { outcome: 'denied', denial: deny('TOO_MANY_CONNECTIONS') };
     const target = current.config.targets.find((candidate) => candidate.name === targetName);
@@ -76,7 +81,7 @@ export class SessionRegistry {
     this.#sessions.delete(session.id);
   }
 
-  /** Ends what has come to its end: token, schedule, grant, duration, idleness; while draining, whatever waits for a person or for nothing. */
+  /** Ends what has come to its end: token, schedule, grant, duration, idleness; while draining, whatever has become idle and, near the deadline, whatever waits for a person. */
   tick(): void {
     const now = this.#deps.clock.now();
     const monotonic = this.#deps.clock.monotonicMs();
@@ -84,7 +89,7 @@ export class SessionRegistry {
     for (const session of this.#sessions.values()) {
       endIfOver(session, now, monotonic);
       warnOfEnd(session, now, monotonic);
-      if (this.#draining) endUnlessRunning(session);
+      if (this.#holdsUntilMs !== null) endUnlessNeeded(session, monotonic < this.#holdsUntilMs);
       // A window of a policy opens or closes: what is permitted or denied changes without a change of the config.
       const again = session.permit.reauthorizeAtMs;
       if (config && !session.ended && again !== null && again !== undefined && now >= again) this.#reauthorize(session, config);
@@ -99,12 +104,15 @@ export class SessionRegistry {
   }
 
   /**
-   * Refuses new sessions and ends those in which nothing runs, those included whose statement is held: a dying gateway forwards none later.
-   * `tick` ends the others as they finish; the caller calls `endAll` at its deadline.
+   * Refuses new sessions and ends the idle ones: those in which nothing runs, no transaction is open and no statement is held. `tick` ends the others as they finish;
+   * the caller calls `endAll` at its deadline.
+   *
+   * @param holdsForMs how long from now a held statement may still be approved and forwarded; afterwards its session ends. 0 ends it at once.
    */
-  drain(): void {
-    this.#draining = true;
-    for (const session of this.#sessions.values()) endUnlessRunning(session);
+  drain(holdsForMs: number): void {
+    const monotonic = this.#deps.clock.monotonicMs();
+    this.#holdsUntilMs = monotonic + Math.max(0, holdsForMs);
+    for (const session of this.#sessions.values()) endUnlessNeeded(session, holdsForMs > 0);
   }
 
   endAll(): void {
@@ -128,7 +136,7 @@ export class SessionRegistry {
   }
 
   #authorize(identity: Identity, target: Target, database: string, config: ProxyConfig, openSessions: number, sessionId: string): AuthorizeOutcome {
-    const grants = this.#deps.approver.grants(subjectKey(identity), target.name).filter((grant) => grantServes(grant, identity, sessionId));
+    const grants = this.#deps.approver.grants(subjectKey(identity), target.name, identity).filter((grant) => grantServes(grant, identity, sessionId));
     return authorize({ identity, target, database, config, nowMs: this.#deps.clock.now(), grants, openSessions });
   }
 }
@@ -148,8 +156,9 @@ function endIfOver(session: Session, now: number, monotonic: number): void {
   }
 }
 
-function endUnlessRunning(session: Session): void {
-  if (!session.isBusy() || session.isHeld()) session.end({ reason: 'ProxyShutdown', denial: deny('DRAINING') });
+function endUnlessNeeded(session: Session, mayWait: boolean): void {
+  const isNeeded = session.isHeld() ? mayWait : session.isBusy() || session.isInTransaction();
+  if (!isNeeded) session.end({ reason: 'ProxyShutdown', denial: deny('DRAINING') });
 }
 
 const warnMs = 300_000;

@@ -52,9 +52,9 @@ describe('a session', () => {
 describe('its protocol', () => {
   const revoked: SessionEnd = { reason: 'Revoked', denial: deny('SESSION_REVOKED') };
   const idle: SessionEnd = { reason: 'Idle', denial: deny('SESSION_IDLE') };
-  const attach = (session: Session): { readonly ends: SessionEnd[]; readonly notices: string[]; busy: boolean; held: boolean } => {
-    const seen = { ends: [] as SessionEnd[], notices: [] as string[], busy: false, held: false };
-    session.attach({ isBusy: () => seen.busy, isHeld: () => seen.held, warn: (message) => void seen.notices.push(message), end: (cause) => void seen.ends.push(cause) });
+  const attach = (session: Session): { readonly ends: SessionEnd[]; readonly notices: string[]; busy: boolean; held: boolean; inTransaction: boolean } => {
+    const seen = { ends: [] as SessionEnd[], notices: [] as string[], busy: false, held: false, inTransaction: false };
+    session.attach({ isBusy: () => seen.busy, isHeld: () => seen.held, isInTransaction: () => seen.inTransaction, warn: (message) => void seen.notices.push(message), end: (cause) => void seen.ends.push(cause) });
     return seen;
   };
 
@@ -74,12 +74,12 @@ describe('its protocol', () => {
 
   test('says what is going on; before it is there, a session counts as busy: its target is being reached', () => {
     const session = aSession(reads);
-    expect([session.isBusy(), session.isHeld()]).toEqual([true, false]);
+    expect([session.isBusy(), session.isHeld(), session.isInTransaction()]).toEqual([true, false, false]);
     session.warn('nobody hears this');
     const seen = attach(session);
     expect(session.isBusy()).toBe(false);
-    seen.busy = seen.held = true;
+    seen.busy = seen.held = seen.inTransaction = true;
     session.warn('soon');
-    expect([session.isBusy(), session.isHeld(), seen.notices]).toEqual([true, true, ['soon']]);
+    expect([session.isBusy(), session.isHeld(), session.isInTransaction(), seen.notices]).toEqual([true, true, true, ['soon']]);
   });
 });

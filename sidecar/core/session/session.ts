@@ -18,6 +18,8 @@ export interface SessionActivity {
   isBusy(): boolean;
   /** A statement waits for an approval. */
   isHeld(): boolean;
+  /** A transaction is open, a failed one included. */
+  isInTransaction(): boolean;
   /** Shows a notice, where the protocol has one. */
   warn(message: string): void;
   /** Ends the connection with a protocol-correct error; called once. */
@@ -110,6 +112,10 @@ export class Session {
 
   isHeld(): boolean {
     return this.#activity?.isHeld() ?? false;
+  }
+
+  isInTransaction(): boolean {
+    return this.#activity?.isInTransaction() ?? false;
   }
 
   /** Ends the session; the first cause wins. */

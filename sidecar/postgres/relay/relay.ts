@@ -82,6 +82,8 @@ export function relay(input: RelayInput): Promise<{ readonly end: SessionEnd; re
   session.attach({
     isBusy: () => context.queue.length > 0 || context.held !== null || context.copyIn !== null || blocked,
     isHeld: () => context.held !== null,
+    // What was sent and not yet synced is a transaction too, an implicit one.
+    isInTransaction: () => context.status !== 'I' || context.sentSinceSync,
     warn: (message) => tell(encodeNotice({ severity: 'NOTICE', sqlstate: 'SP004', message, detail: null, hint: null })),
     end,
   });

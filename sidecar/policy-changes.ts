@@ -1,4 +1,4 @@
-import type { ProxyConfig } from '../../contract/proxy-config.ts';
+import type { ProxyConfig } from '../contract/proxy-config.ts';
 
 /**
  * Notes which policies a config swap added, changed or removed.
