@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import type { StructuralSchema } from '../contract/api/structural-schema.ts';
-import { apiCrds } from './generate-api.ts';
+import { apiCrds, systemCrds } from './generate-api.ts';
 import { readCrd } from './read-crd.ts';
 import type { Crd } from './read-crd.ts';
 
 /** crds/*.yaml -> docs/reference/<kind>.md: every field with its type, default, limits and description, every rule with its message. @param root the repository. */
 export async function generateReference(root: URL): Promise<ReadonlyMap<string, string>> {
-  const crds = await Promise.all(apiCrds.map(async (file) => readCrd(await readFile(new URL(`crds/${file}`, root), 'utf8'), file)));
+  const crds = await Promise.all([...apiCrds, ...systemCrds].map(async (file) => readCrd(await readFile(new URL(`crds/${file}`, root), 'utf8'), file)));
   return new Map(crds.map((crd) => [`docs/reference/${crd.kind.toLowerCase()}.md`, renderReference(crd)]));
 }
 
@@ -19,7 +19,7 @@ function renderReference(crd: Crd): string {
     `\`apiVersion: sallyport.dev/v1alpha1\`, \`kind: ${crd.kind}\`, ${crd.scope === 'Cluster' ? 'cluster-scoped' : 'namespaced'}; short name \`${crd.shortNames.join(', ')}\`.`,
     ...rules(crd.schema, crd.kind),
     '## spec', properties['spec'] === undefined ? '' : renderFields(properties['spec'], 'spec'),
-    '## status', 'Written by the operator and the proxies; ignored in directory mode.', properties['status'] === undefined ? '' : renderFields(properties['status'], 'status'),
+    ...(properties['status'] === undefined ? [] : ['## status', apiCrds.some((file) => file === crd.file) ? 'Written by the operator and the proxies; ignored in directory mode.' : '', renderFields(properties['status'], 'status')]),
     '## Columns of `kubectl get`', ['| column | meaning |', '| --- | --- |', ...crd.columns.map((each) => `| ${each.name} | ${each.description ?? 'Time since it was created.'} |`)].join('\n'),
   ];
   return `${sections.filter((each) => each !== '').join('\n\n')}\n`;

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
 import { apiCrds, generateApi, systemCrds } from '../../tools/generate-api.ts';
 import { generateDocs } from '../../tools/generate-docs.ts';
-import { readCrd } from '../../tools/read-crd.ts';
+import { readCrd, withoutDescriptions } from '../../tools/read-crd.ts';
 import type { Crd } from '../../tools/read-crd.ts';
 import type { StructuralSchema } from './structural-schema.ts';
 
@@ -13,9 +13,34 @@ test('the generated files are what crds/ says', async () => {
 });
 
 test('every field of the API has a description, because they are its documentation', () => {
-  const silent = apiCrds.flatMap((file) => undescribed(crdOf(file).schema, file));
+  const silent = [...apiCrds, ...systemCrds].flatMap((file) => undescribed(crdOf(file).schema, file));
   expect(silent).toEqual([]);
 });
+
+test('every column of kubectl get says what it shows, except the age that every kind has', () => {
+  const silent = [...apiCrds, ...systemCrds].flatMap((file) => crdOf(file).columns.filter((each) => each.description === undefined).map((each) => `${file}: ${each.name}`));
+  expect(silent).toEqual([...apiCrds, ...systemCrds].filter((file) => file !== 'accesssessions.yaml').map((file) => `${file}: Age`));
+});
+
+test('a new object is not current before the operator has seen it: every status starts with a generation that none has', () => {
+  const statuses = [...apiCrds, ...systemCrds].flatMap((file) => crdOf(file).schema.properties?.['status'] ?? []);
+  expect(statuses.map((each) => each.default)).toEqual(Array<unknown>(6).fill({ observedGeneration: -1 }));
+});
+
+test('conditions look the same in every kind, and every reason and type of ours fits them', () => {
+  const conditions = [...apiCrds, ...systemCrds].flatMap((file) => crdOf(file).schema.properties?.['status']?.properties?.['conditions'] ?? []);
+  const [first] = conditions.map(withoutDescriptions);
+  for (const each of conditions) expect(withoutDescriptions(each)).toEqual(first);
+  const pattern = new RegExp(first?.items?.properties?.['reason']?.pattern ?? 'none');
+  for (const reason of reasonsIn(readFileSync(new URL('../conditions.ts', import.meta.url), 'utf8'))) expect(reason).toMatch(pattern);
+});
+
+/** The words of the two unions in conditions.ts. */
+function reasonsIn(text: string): readonly string[] {
+  const words = [...text.slice(0, text.indexOf('export interface Condition')).matchAll(/'([A-Za-z]+)'/g)].map((match) => match[1] ?? '');
+  expect(words.length).toBeGreaterThan(40);
+  return words;
+}
 
 test.each([...apiCrds, ...systemCrds])('%s says nothing about metadata, because the API server refuses a schema that does', (file) => {
   expect(crdOf(file).schema.properties?.['metadata']).toEqual({ type: 'object' });

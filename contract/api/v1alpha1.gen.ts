@@ -958,6 +958,9 @@ export interface IdentityProviderResource {
   };
 }
 
+/**
+ * A ProxyConfig is what the proxies of one namespace enforce, compiled by the operator from Targets, AccessPolicies and IdentityProviders. Nobody else writes it.
+ */
 export interface ProxyConfigResource {
   apiVersion: 'sallyport.dev/v1alpha1';
   kind: 'ProxyConfig';
@@ -979,82 +982,180 @@ export interface ProxyConfigResource {
     creationTimestamp?: string;
     deletionTimestamp?: string;
   };
+  /**
+   * One revision of the config.
+   */
   spec: {
     /**
-     * max(previous + 1, unix milliseconds at compile time)
+     * The greater of the previous revision + 1 and the unix time in milliseconds at which it was compiled.
      */
     revision: number;
     /**
-     * of the bytes of config
+     * Digest of the bytes of config.
      */
     hash: string;
     /**
-     * canonical JSON as one string: byte-exact, never a credential
+     * The config as canonical JSON in one string, so that it is compared byte by byte. It names Secrets and never holds a value of one.
      */
     config: string;
     /**
-     * what went into config; how Programmed is computed per object
+     * What went into config; each object's Programmed condition is computed from it.
+     *
+     * Items: One object that was compiled.
      */
     compiled?: {
+      /**
+       * Kind of the object.
+       */
       kind: 'Target' | 'AccessPolicy' | 'IdentityProvider';
+      /**
+       * Name of the object.
+       */
       name: string;
+      /**
+       * Its uid; another uid under the same name is another object.
+       */
       uid: string;
+      /**
+       * Generation that was compiled.
+       */
       generation: number;
       /**
-       * first revision that holds the object as it is now: a proxy that applied this one or a later one enforces it
+       * First revision that holds the object as it is now: a proxy that applied this one or a later one enforces it.
        */
       revision?: number;
     }[];
+    /**
+     * Ports of the proxy's pods, one per Target; those of deleted Targets stay until they may be given out again.
+     *
+     * Items: One port.
+     */
     listeners?: {
+      /**
+       * Port on the proxy's pods.
+       */
       port: number;
+      /**
+       * Name of the Target that it serves or served.
+       */
       target: string;
+      /**
+       * The Target's uid: a recreated Target is another one and gets another port.
+       */
       targetUID: string;
       /**
-       * the Target is gone; the port rests for 24 h before it may be given out again
+       * When the Target was found gone. The port rests for 24 h before another Target may get it.
        */
       releasedAt?: string;
     }[];
   };
+  /**
+   * What the proxies have applied, and whether approvals count. Each proxy writes its own entry of proxies, the operator the rest.
+   */
   status?: {
+    /**
+     * Generation that this status is about.
+     */
     observedGeneration?: number;
+    /**
+     * Proxies that applied the revision / ready proxies, e.g. 2/2.
+     */
     programmed?: string;
     /**
-     * last forgery probe that was refused as it must be
+     * When a forged decision was last tried and refused as it must be.
      */
     integrityCheckedAt?: string;
     /**
-     * since when the approval policies stand unchanged; decisions made until then do not count
+     * Acknowledgements, one per proxy pod, each written by that pod.
+     *
+     * Items: What one proxy pod has applied.
      */
-    integritySince?: string;
-    /**
-     * digest of uid and generation of the approval policies and bindings: whether they were changed and changed back while nobody looked
-     */
-    integrityEvidence?: string;
     proxies?: {
+      /**
+       * Name of the pod.
+       */
       pod: string;
+      /**
+       * Its uid.
+       */
       podUID?: string;
+      /**
+       * Revision that the pod enforces; 0 before the first.
+       */
       revision: number;
+      /**
+       * Digest of the config that the pod enforces.
+       */
       hash: string;
+      /**
+       * Applied: the pod enforces revision. Rejected: it refused a newer one, and reason says why. Draining: it ends and takes no new sessions.
+       */
       state: 'Applied' | 'Rejected' | 'Draining';
+      /**
+       * Why a revision was refused, as one word, such as `RevisionGoesBack`.
+       */
       reason?: string;
+      /**
+       * Why, for a person.
+       */
       message?: string;
+      /**
+       * When the pod applied revision.
+       */
       appliedAt?: string;
+      /**
+       * Targets that the pod cannot serve although it applied the revision.
+       *
+       * Items: One Target that is not served.
+       */
       failedTargets?: {
+        /**
+         * Name of the Target.
+         */
         name: string;
+        /**
+         * Why, as one word, such as `InvalidSecret`.
+         */
         reason: string;
       }[];
     }[];
+    /**
+     * Standard Kubernetes conditions.
+     *
+     * Items: One condition.
+     */
     conditions?: {
+      /**
+       * What the condition is about, such as `ApprovalIntegrity`.
+       */
       type: string;
+      /**
+       * Whether it holds.
+       */
       status: 'True' | 'False' | 'Unknown';
+      /**
+       * Generation that this condition is about.
+       */
       observedGeneration?: number;
+      /**
+       * When status changed last.
+       */
       lastTransitionTime: string;
+      /**
+       * Why, as one word of a closed list.
+       */
       reason: string;
+      /**
+       * Why, for a person.
+       */
       message: string;
     }[];
   };
 }
 
+/**
+ * An AccessRequest asks people to approve one statement, one session or a window of time. The proxy creates it when it holds something, a person when they ask in advance.
+ */
 export interface AccessRequestResource {
   apiVersion: 'sallyport.dev/v1alpha1';
   kind: 'AccessRequest';
@@ -1076,106 +1177,260 @@ export interface AccessRequestResource {
     creationTimestamp?: string;
     deletionTimestamp?: string;
   };
+  /**
+   * What is asked. Never changed.
+   */
   spec: {
+    /**
+     * What an approval releases: one statement once, one session, or sessions until it expires. Only a proxy asks for Statement.
+     */
     scope: 'Statement' | 'Session' | 'Window';
+    /**
+     * Who asks.
+     */
     requester: {
       /**
-       * Kubernetes-form identity of the person, e.g. oidc:alice@bank.example
+       * The person in Kubernetes form, e.g. `oidc:alice@bank.example`.
        */
       username: string;
+      /**
+       * The immutable claim that identifies the person at the issuer, where the IdentityProvider names one.
+       */
       uid?: string;
       /**
-       * the agent that acts for username (RFC 8693 act), same form
+       * The agent that acts for the person (claim act of RFC 8693), same form.
        */
       actor?: string;
     };
+    /**
+     * The AccessPolicy that asks for the approval.
+     */
     policyRef: {
+      /**
+       * Its name.
+       */
       name: string;
+      /**
+       * Its uid.
+       */
       uid: string;
+      /**
+       * Generation that was in force; an approval under another one does not count.
+       */
       generation: number;
+      /**
+       * Name of the rule that asks.
+       */
       rule?: string;
     };
+    /**
+     * The Target that is to be used.
+     */
     targetRef: {
+      /**
+       * Its name.
+       */
       name: string;
+      /**
+       * Its uid.
+       */
       uid: string;
     };
+    /**
+     * The AccessSession that waits. Not part of the digest.
+     */
     sessionRef?: {
+      /**
+       * Its name.
+       */
       name: string;
+      /**
+       * Its uid.
+       */
       uid?: string;
     };
     /**
-     * one line for people: session, DDL on public.orders, sudo systemctl restart
+     * One line for people: session, DDL on public.orders, sudo systemctl restart.
      */
     action: string;
     /**
-     * what the approver reads, regulated literals masked; with parameters at most 32 KiB, else it cannot be approved
+     * What the approver reads, regulated literals masked. What is longer than 32 KiB, parameters included, cannot be approved.
      */
     statement?: string;
+    /**
+     * Values of the statement's parameters in their order, masked like it.
+     *
+     * Items: One value.
+     */
     parameters?: string[];
     /**
-     * what else the approver must know and the digest covers: database, login, search_path, transaction open, programs found
+     * What else the approver must know: database, login, search_path, whether a transaction is open, programs found. The digest covers it.
+     *
+     * Items: One fact.
      */
     facts?: {
+      /**
+       * What it is about.
+       */
       name: string;
+      /**
+       * The fact, for a person.
+       */
       value: string;
     }[];
     /**
-     * the keyed digest of D5: over the exact statement bytes, parameters, target, identity, policy generation; only the proxies have the key
+     * Keyed digest of the exact bytes of the statement, its parameters, target, identity and policy generation. Only the proxies have the key, so the text cannot be guessed from it.
      */
     statementHMAC?: string;
     /**
-     * SHA-256 over the JCS of this spec without digest, sessionRef and reason; statementHMAC is inside; anyone can recompute it
+     * SHA-256 over the canonical JSON of this spec without digest, sessionRef and reason. Decisions repeat it; anyone can recompute it.
      */
     digest: string;
     /**
-     * copied from the policy for the reader; the counting rule uses the policy, not this copy
+     * Who may decide, copied from the policy for the reader. What counts is the policy, not this copy.
      */
     approvers: {
+      /**
+       * Groups whose members may decide.
+       *
+       * Items: Name of a group in Kubernetes form, prefix included.
+       */
       groups: string[];
+      /**
+       * How many different people must approve.
+       */
       required: number;
     };
+    /**
+     * What the requester says it is for. Not part of the digest.
+     */
     reason?: string;
+    /**
+     * How long the request waits for decisions.
+     */
     decideWithin: string;
+    /**
+     * How long what is granted lasts, from the deciding approval on.
+     */
     grantTTL?: string;
   };
+  /**
+   * How the decisions count, for people to see. The operator writes it, the proxy the field use. The proxy counts for itself and releases nothing because of what stands here.
+   */
   status?: {
+    /**
+     * Generation that this status is about.
+     */
     observedGeneration?: number;
+    /**
+     * Where the request stands. Superseded: the policy changed, so the question is no longer the same.
+     */
     phase?: 'Pending' | 'Approved' | 'Denied' | 'Expired' | 'Revoked' | 'Withdrawn' | 'Superseded';
     /**
-     * 1/2
+     * Approvals that count / approvals needed, e.g. 1/2.
      */
     approvals?: string;
+    /**
+     * creationTimestamp of the decision that completed the approval or denied it.
+     */
     decidedAt?: string;
+    /**
+     * When what was granted ends. May only be shortened.
+     */
     expiresAt?: string;
     /**
-     * written by the proxy with a resourceVersion precondition; Used is final, so one approval forwards one statement cluster-wide
+     * Whether the approval was used. The proxy writes it, with the resourceVersion that it counted, before it forwards: so one approval releases one statement in the whole cluster.
      */
     use?: {
+      /**
+       * Waiting: a proxy holds it. Used: it was forwarded. Withdrawn: the client is gone or cancelled.
+       */
       state: 'Waiting' | 'Used' | 'Withdrawn';
+      /**
+       * Proxy pod that holds or held it.
+       */
       pod?: string;
+      /**
+       * Session that it belongs to.
+       */
       session?: string;
+      /**
+       * When state was set.
+       */
       at?: string;
     };
+    /**
+     * The decisions on this request and whether each counts.
+     *
+     * Items: One decision.
+     */
     decisions?: {
+      /**
+       * Name of the AccessDecision.
+       */
       name: string;
+      /**
+       * Its uid.
+       */
       uid?: string;
+      /**
+       * Who decided.
+       */
       by: string;
+      /**
+       * `Approve`, `Deny` or `Revoke`.
+       */
       decision: string;
+      /**
+       * When it was created.
+       */
       at?: string;
+      /**
+       * Whether it counts.
+       */
       counted: boolean;
+      /**
+       * Why it does not, as one word, such as `SelfApproval`.
+       */
       ignoredReason?: string;
     }[];
+    /**
+     * Standard Kubernetes conditions.
+     *
+     * Items: One condition.
+     */
     conditions?: {
+      /**
+       * What the condition is about, such as `Decided`.
+       */
       type: string;
+      /**
+       * Whether it holds.
+       */
       status: 'True' | 'False' | 'Unknown';
+      /**
+       * Generation that this condition is about.
+       */
       observedGeneration?: number;
+      /**
+       * When status changed last.
+       */
       lastTransitionTime: string;
+      /**
+       * Why, as one word of a closed list.
+       */
       reason: string;
+      /**
+       * Why, for a person.
+       */
       message: string;
     }[];
   };
 }
 
+/**
+ * An AccessDecision is the answer of one person to one AccessRequest, written with that person's own credentials. It is never changed; its time is the creationTimestamp that the API server sets.
+ */
 export interface AccessDecisionResource {
   apiVersion: 'sallyport.dev/v1alpha1';
   kind: 'AccessDecision';
@@ -1197,32 +1452,73 @@ export interface AccessDecisionResource {
     creationTimestamp?: string;
     deletionTimestamp?: string;
   };
+  /**
+   * What is decided, by whom, and what they saw. Whether it counts is in the status of the AccessRequest.
+   */
   spec: {
+    /**
+     * The AccessRequest of this namespace that is answered.
+     */
     requestRef: {
+      /**
+       * Its name.
+       */
       name: string;
+      /**
+       * Its uid; a decision never counts for a later request of the same name.
+       */
       uid: string;
     };
+    /**
+     * The AccessPolicy that asks for the approval. The author needs the verb `approve` on it.
+     */
     policyRef: {
+      /**
+       * Its name.
+       */
       name: string;
     };
     /**
-     * copy; a decision whose copy differs from the AccessRequest is not counted
+     * Copied from the AccessRequest; a decision whose copy differs does not count.
      */
     requester: {
+      /**
+       * Who asks.
+       */
       username: string;
+      /**
+       * The agent that acts for them.
+       */
       actor?: string;
     };
     /**
-     * the request's digest as the approver saw it
+     * The request's digest as the author saw it; a decision about anything else does not count.
      */
     digest: string;
+    /**
+     * Deny ends the request at once. Revoke ends what was approved before.
+     */
     decision: 'Approve' | 'Deny' | 'Revoke';
+    /**
+     * Username of the author at the API server; admission refuses any other.
+     */
     by: string;
+    /**
+     * Groups of the author that entitle to decide, as the policy names them; admission refuses one that the author is not in.
+     *
+     * Items: Name of a group in Kubernetes form, prefix included.
+     */
     asGroups?: string[];
+    /**
+     * Anything that the author wants to be on record.
+     */
     comment?: string;
   };
 }
 
+/**
+ * An AccessSession is the summary of one session, live or ended. The full record is the audit log.
+ */
 export interface AccessSessionResource {
   apiVersion: 'sallyport.dev/v1alpha1';
   kind: 'AccessSession';
@@ -1244,90 +1540,271 @@ export interface AccessSessionResource {
     creationTimestamp?: string;
     deletionTimestamp?: string;
   };
+  /**
+   * Facts of the session, fixed when it was admitted. A person may set terminate and nothing else.
+   */
   spec: {
     /**
-     * the id in the audit log
+     * The session's id in the audit log.
      */
     sessionID: string;
+    /**
+     * Who is connected.
+     */
     user: {
+      /**
+       * The person in Kubernetes form, e.g. `oidc:alice@bank.example`.
+       */
       username: string;
+      /**
+       * The immutable claim that identifies the person at the issuer, where the IdentityProvider names one.
+       */
       uid?: string;
+      /**
+       * The agent that acts for the person (claim act of RFC 8693), same form.
+       */
       actor?: string;
+      /**
+       * Name of the IdentityProvider whose token was verified.
+       */
       identityProvider?: string;
     };
+    /**
+     * The Target in use.
+     */
     targetRef: {
+      /**
+       * Its name.
+       */
       name: string;
-      uid: string;
-    };
-    protocol: 'PostgreSQL' | 'SSH';
-    client?: {
-      address?: string;
-      program?: string;
-    };
-    policies?: {
-      name: string;
-      uid: string;
-      generation: number;
-    }[];
-    requestRef?: {
-      name: string;
+      /**
+       * Its uid.
+       */
       uid: string;
     };
     /**
-     * the remote account or database role that was asked for
+     * Protocol of the session.
+     */
+    protocol: 'PostgreSQL' | 'SSH';
+    /**
+     * What connected.
+     */
+    client?: {
+      /**
+       * Address that the proxy saw.
+       */
+      address?: string;
+      /**
+       * What the client calls itself: application_name or the SSH version text. Not verified.
+       */
+      program?: string;
+    };
+    /**
+     * The AccessPolicies that admitted the session.
+     *
+     * Items: One AccessPolicy.
+     */
+    policies?: {
+      /**
+       * Its name.
+       */
+      name: string;
+      /**
+       * Its uid.
+       */
+      uid: string;
+      /**
+       * Generation that was in force.
+       */
+      generation: number;
+    }[];
+    /**
+     * The AccessRequest whose approval opened the session.
+     */
+    requestRef?: {
+      /**
+       * Its name.
+       */
+      name: string;
+      /**
+       * Its uid.
+       */
+      uid: string;
+    };
+    /**
+     * The remote account or database role that was asked for.
      */
     account?: string;
     /**
-     * the proxy pod that holds the session
+     * The proxy pod that holds the session; only it and the operator write the status.
      */
     pod: string;
+    /**
+     * When the session was admitted.
+     */
     startedAt: string;
     /**
-     * the only field that a person may set; the proxy cuts the session and answers in status
+     * Asks the proxy to end the session; it answers in status. Needs the verb `terminate` on accesssessions.
      */
     terminate?: {
+      /**
+       * Username of who asks, at the API server; admission refuses any other.
+       */
       by: string;
+      /**
+       * What for; the audit log keeps it.
+       */
       reason?: string;
     };
   };
+  /**
+   * How the session goes, written at most every 30 s by the proxy pod that holds it.
+   */
   status?: {
+    /**
+     * Generation that this status is about.
+     */
     observedGeneration?: number;
+    /**
+     * Terminated: ended by a person, a policy or expiry. Lost: the proxy pod is gone without having closed it.
+     */
     phase?: 'Active' | 'Ended' | 'Terminated' | 'Lost';
+    /**
+     * When it ended. Written once.
+     */
     endedAt?: string;
+    /**
+     * Why it ended, as one word.
+     */
     endReason?: string;
+    /**
+     * When the proxy last said that the session lives.
+     */
     lastSeenAt?: string;
+    /**
+     * Statements or commands that were judged.
+     */
     commands?: number;
+    /**
+     * Those that were refused.
+     */
     denied?: number;
+    /**
+     * Those that waited for an approval.
+     */
     held?: number;
+    /**
+     * Those that were released by an approval.
+     */
     approved?: number;
+    /**
+     * Values that were masked on their way to the client.
+     */
     maskedValues?: number;
+    /**
+     * Rows that were delivered.
+     */
     rows?: number;
+    /**
+     * Bytes from the client.
+     */
     bytesIn?: number;
+    /**
+     * Bytes to the client.
+     */
     bytesOut?: number;
+    /**
+     * The last thing that was judged. Never its text.
+     */
     lastDecision?: {
+      /**
+       * Outcome, such as `Allow` or `Deny`.
+       */
       action?: string;
+      /**
+       * AccessPolicy that decided.
+       */
       policy?: string;
+      /**
+       * Its rule.
+       */
       rule?: string;
+      /**
+       * When.
+       */
       at?: string;
     };
+    /**
+     * Where the recording is.
+     */
     recording?: {
+      /**
+       * Address of the recording.
+       */
       uri?: string;
+      /**
+       * Digest of its bytes.
+       */
       sha256?: string;
+      /**
+       * Whether it holds what was shown or facts about it only.
+       */
       content?: 'Full' | 'Metadata';
+      /**
+       * Format of the recording.
+       */
       format?: string;
     };
+    /**
+     * The session's place in the audit log.
+     */
     audit?: {
+      /**
+       * Name of the log.
+       */
       logOrigin?: string;
+      /**
+       * Number of the first record of the session.
+       */
       firstSequence?: number;
+      /**
+       * Number of the last record so far.
+       */
       lastSequence?: number;
+      /**
+       * Chained digest at the last record.
+       */
       chainHead?: string;
     };
+    /**
+     * Standard Kubernetes conditions.
+     *
+     * Items: One condition.
+     */
     conditions?: {
+      /**
+       * What the condition is about, such as `Stalled`.
+       */
       type: string;
+      /**
+       * Whether it holds.
+       */
       status: 'True' | 'False' | 'Unknown';
+      /**
+       * Generation that this condition is about.
+       */
       observedGeneration?: number;
+      /**
+       * When status changed last.
+       */
       lastTransitionTime: string;
+      /**
+       * Why, as one word of a closed list.
+       */
       reason: string;
+      /**
+       * Why, for a person.
+       */
       message: string;
     }[];
   };
