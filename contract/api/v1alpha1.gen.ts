@@ -1066,6 +1066,14 @@ export interface ProxyConfigResource {
      */
     integrityCheckedAt?: string;
     /**
+     * Since when the approval policies stand unchanged; decisions made until then do not count.
+     */
+    integritySince?: string;
+    /**
+     * Digest of uid and generation of the approval policies and bindings: whether they were changed and changed back while nobody looked.
+     */
+    integrityEvidence?: string;
+    /**
      * Acknowledgements, one per proxy pod, each written by that pod.
      *
      * Items: What one proxy pod has applied.
