@@ -5,6 +5,8 @@ import { inClusterClient } from '../runtime/kube/in-cluster.ts';
 import { createLog, type Log } from '../runtime/log.ts';
 import { createMetrics } from '../runtime/metrics.ts';
 import { watchShutdown } from '../runtime/shutdown.ts';
+import { keyIdOf, openClusterApprovals } from './adapters/cluster/access-requests.ts';
+import { sessionObjectName } from './adapters/cluster/session-object.ts';
 import { startAcks } from './adapters/cluster/ack.ts';
 import { ackEntry, type FailedTarget } from './adapters/cluster/ack-entry.ts';
 import { ConfigHolder, type ConfigState } from './adapters/cluster/config-holder.ts';
@@ -18,7 +20,6 @@ import { listenerCertificate } from './adapters/listener-certificate.ts';
 import { openRecorder } from './adapters/session-recorder.ts';
 import { createSqlParser } from './adapters/sql-parser.ts';
 import type { ClusterSettings } from './cluster-settings.ts';
-import type { Approver } from './core/ports.ts';
 import { policyChanges } from './policy-changes.ts';
 import { serveProbes } from './probes.ts';
 import { type StartedProxy, startProxy } from './start-proxy.ts';
@@ -60,8 +61,11 @@ export async function serveCluster(settings: ClusterSettings): Promise<number> {
   const issuerKeys = closing.use(createIssuerKeys({ clock, log }));
   const parser = closing.use(await createSqlParser());
   recordPolicyChanges(config, (code, facts) => recorder.event(code, facts), log);
+  const approvals = closing.use(openClusterApprovals({
+    client, namespace, pod, config, aliases: wanted.identityAliases, keyId: keyIdOf(mounted.keys.digest), sessionObject: sessionObjectName, onEvent: (code, facts) => recorder.event(code, facts), clock, random: Math.random, log,
+  }));
   const proxy = await startProxy({
-    config, approver: noApprovals, keys: issuerKeys, secrets, recorders: recorder, parser, clock, log, metrics, namespace, bindHost: settings.bindHost, maxSessions: wanted.maxSessions, allowPlaintextLoopback: false,
+    config, approver: approvals, keys: issuerKeys, secrets, recorders: recorder, parser, clock, log, metrics, namespace, bindHost: settings.bindHost, maxSessions: wanted.maxSessions, allowPlaintextLoopback: false,
     tls: mounted.tls, digestKey: mounted.keys.digest, maskingKey: mounted.keys.masking, closed: () => (config.deniesNew() ? 'CONFIG_STALE' : null),
   });
   const endNow = new AbortController();
@@ -152,11 +156,3 @@ function recordPolicyChanges(config: ConfigHolder, record: (code: EventCode, fac
     else note(parsed);
   });
 }
-
-/** Fails closed: nothing that needs an approval runs. */
-const noApprovals: Approver = {
-  ask: async () => ({ outcome: 'refused', code: 'APPROVAL_UNAVAILABLE' }),
-  grants: () => [],
-  howToDecide: () => '',
-  subscribe: () => () => undefined,
-};

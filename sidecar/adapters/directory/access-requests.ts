@@ -1,7 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { accessRequestStatus, isSameParty, type RequestEnding, type RequestPhase, type RequestStatus } from '../../../contract/access-request-status.ts';
 import type { ApprovalRequestView } from '../../../contract/approval-api.ts';
-import { boundDigest } from '../../../contract/approval-digest.ts';
 import type { EventCode } from '../../../contract/audit.ts';
 import { type RuntimeClock, steadyNow } from '../../../runtime/clock.ts';
 import { type Denial, deny, type ErrorCode } from '../../core/errors.ts';
@@ -9,6 +8,7 @@ import { type Identity, subjectKey } from '../../core/identity/identity.ts';
 import type { DecidedBy, Grant } from '../../core/policy/decision.ts';
 import { mayDecide } from '../../core/policy/self-approval.ts';
 import type { ApprovalAsk, ApprovalOutcome, Approver, Logger, PendingApproval } from '../../core/ports.ts';
+import { askLimits, whyUnaskable } from '../askable.ts';
 import { openRequestFiles, type RequestFiles, type StoredDecision, type StoredEnding, type StoredHistory, type StoredRequest } from './request-files.ts';
 
 // Whole: one class owns the requests and their waiters, and its order of take, record, store and settle is what makes single use and deny-wins hold;
@@ -59,7 +59,7 @@ export interface DirectoryApprovalsOptions {
 
 /** security.md 3.1 and kubernetes.md 13. */
 export const approvalLimits = {
-  pendingPerRequester: 20, pendingTotal: 200, activeGrants: 1_000, shownBytes: 32_768, parameters: 256, askBytes: 98_304, waitersPerRequest: 20, decisionsAtOnce: 64, reasonCharacters: 1_024,
+  activeGrants: 1_000, decisionsAtOnce: 64, reasonCharacters: 1_024,
   finishedKept: 1_000, finishedMs: 604_800_000, largeFinishedMs: 86_400_000, largeFinishedBytes: 8_192,
 } as const;
 
@@ -127,7 +127,7 @@ class Desk implements DirectoryApprovals {
     if (refusal !== null) return { outcome: 'refused', code: refusal };
     const shared = ask.statement === null ? this.#shareable(ask) : null;
     if (shared !== null) {
-      if (shared.waiters.size >= approvalLimits.waitersPerRequest) return { outcome: 'refused', code: 'TOO_MANY_REQUESTS' };
+      if (shared.waiters.size >= askLimits.waitersPerRequest) return { outcome: 'refused', code: 'TOO_MANY_REQUESTS' };
       return { outcome: 'pending', pending: await this.#join(shared, ask.sessionId) };
     }
     if (this.#isFull(ask.requester.key)) return { outcome: 'refused', code: 'TOO_MANY_REQUESTS' };
@@ -244,7 +244,7 @@ class Desk implements DirectoryApprovals {
       if (entry.phase === 'Pending' && entry.request.ask.requester.key === requester) own++;
       if (entry.phase !== 'Pending' && isActive(entry)) active++;
     }
-    return own >= approvalLimits.pendingPerRequester || total >= approvalLimits.pendingTotal || active >= approvalLimits.activeGrants;
+    return own >= askLimits.pendingPerRequester || total >= askLimits.pendingTotal || active >= approvalLimits.activeGrants;
   }
 
   async #create(ask: ApprovalAsk): Promise<Entry | null> {
@@ -550,21 +550,6 @@ class Desk implements DirectoryApprovals {
 }
 
 const base32 = 'abcdefghijklmnopqrstuvwxyz234567';
-
-/** D5 and P7: what nobody could see whole, or nobody could decide, is not asked. */
-function whyUnaskable(ask: ApprovalAsk): ErrorCode | null {
-  const { statement, approval } = ask;
-  const parameters = statement?.parameters ?? [];
-  const shownBytes = parameters.reduce((sum, parameter) => sum + Buffer.byteLength(parameter), Buffer.byteLength(statement?.text ?? ''));
-  if (parameters.length > approvalLimits.parameters || shownBytes > approvalLimits.shownBytes) return 'APPROVAL_TOO_LARGE';
-  if (Buffer.byteLength(JSON.stringify(ask)) > approvalLimits.askBytes) return 'APPROVAL_TOO_LARGE';
-  const isComplete = approval.groups.length > 0 && approval.required >= 1 && approval.decideWithinSeconds >= 1 && (ask.scope === 'Statement') === (approval.grantTtlSeconds === null);
-  if (!isComplete || (ask.scope === 'Statement' && statement === null)) return 'APPROVAL_UNAVAILABLE';
-  // A digest that does not fit what is shown would bind something that the approver never saw.
-  const isCheckable = statement === null || typeof ask.statementHmac === 'string';
-  if (isCheckable && ask.digest !== boundDigest(ask, ask.statementHmac ?? null)) return 'APPROVAL_UNAVAILABLE';
-  return null;
-}
 
 function newEntry(request: StoredRequest, decisions: StoredDecision[], ending: RequestEnding | null): Entry {
   return {

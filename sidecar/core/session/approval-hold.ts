@@ -46,8 +46,8 @@ export interface HoldDeps {
 
 /** How a hold ended. */
 export type HoldOutcome =
-  | { readonly outcome: 'approved'; readonly request: string; readonly approvals: readonly ApprovalRecord[]; readonly grant: Grant | null; readonly use: () => Promise<boolean> }
-  | { readonly outcome: 'denied'; readonly request: string | null; readonly denial: Denial };
+  | { readonly outcome: 'approved'; readonly request: string; readonly approvals: readonly ApprovalRecord[]; readonly grant: Grant | null; readonly use: () => Promise<boolean>; /** After `use` said no: another session was first, and asking anew makes a new request. */ readonly usedElsewhere: () => boolean }
+  | { readonly outcome: 'denied'; readonly request: string | null; readonly denial: Denial; /** Another session that shared the request used it or took it back. */ readonly askAnew?: boolean };
 
 /** Text and parameters as shown may not be longer: nobody could have seen it all (D5). */
 export const maxShownBytes: number = 32 * 1024;
@@ -113,13 +113,13 @@ function toHoldOutcome(outcome: ApprovalOutcome, digest: string, pending: Pendin
   const { name: request } = pending;
   switch (outcome.outcome) {
     case 'approved':
-      return { outcome: 'approved', request, grant: outcome.grant, use: () => pending.use(), approvals: approvalRecords(outcome, digest, pending, held) };
+      return { outcome: 'approved', request, grant: outcome.grant, use: () => pending.use(), usedElsewhere: () => pending.usedElsewhere?.() ?? false, approvals: approvalRecords(outcome, digest, pending, held) };
     case 'denied':
       return { outcome: 'denied', request, denial: deny('APPROVAL_DENIED', { detail: `request ${request} was denied by ${outcome.approver}: ${outcome.reason}` }) };
     case 'expired':
       return { outcome: 'denied', request, denial: deny('APPROVAL_EXPIRED', { detail: `request ${request} had to be decided within ${held.approval.decideWithinSeconds} s` }) };
     case 'withdrawn':
-      return { outcome: 'denied', request, denial: deny(outcome.code ?? 'APPROVAL_WITHDRAWN', { detail: `request ${request} was withdrawn` }) };
+      return { outcome: 'denied', request, denial: deny(outcome.code ?? 'APPROVAL_WITHDRAWN', { detail: `request ${request} was withdrawn` }), askAnew: outcome.askAnew === true };
     default:
       return outcome satisfies never;
   }

@@ -14,6 +14,9 @@ export type HeldOutcome<T> =
   | { readonly outcome: 'approved'; readonly approvals: readonly ApprovalRecord[]; readonly result: T }
   | { readonly outcome: 'refused'; readonly denial: Denial };
 
+/** Requests of others that a statement shares before it is refused: each time somebody else was first. */
+const maxShared = 4;
+
 /** The answer of a review after each approval: it may go on with `result`, waits for one more approval, or is refused. */
 export type Reviewed<T> =
   | { readonly outcome: 'forward'; readonly result: T }
@@ -55,14 +58,21 @@ export async function holdStatement<T>(context: RelayContext, asked: HeldStateme
     const approved: ApprovedRule[] = [];
     const approvals: ApprovalRecord[] = [];
     let held = asked;
+    let lost = 0;
     for (;;) {
       const outcome = await askOnce(context, held, cancel.signal);
-      if (outcome.outcome === 'denied') return await refused(context, held, outcome.denial, outcome.request);
+      if (outcome.outcome === 'denied') {
+        if (outcome.askAnew === true && ++lost < maxShared) continue;
+        return await refused(context, held, outcome.denial, outcome.request);
+      }
+      const again = await review([...approved, held.decision.by]);
+      if (again.outcome === 'refuse') return await refused(context, held, again.denial, outcome.request);
+      if (!(await outcome.use())) {
+        if (outcome.usedElsewhere() && ++lost < maxShared) continue;
+        return await refused(context, held, deny('APPROVAL_WITHDRAWN', { detail: `request ${outcome.request} was used before` }), outcome.request);
+      }
       approved.push(held.decision.by);
       approvals.push(...outcome.approvals);
-      const again = await review(approved);
-      if (again.outcome === 'refuse') return await refused(context, held, again.denial, outcome.request);
-      if (!(await outcome.use())) return await refused(context, held, deny('APPROVAL_WITHDRAWN', { detail: `request ${outcome.request} was used before` }), outcome.request);
       if (context.ended) return await refused(context, held, context.ended.denial, outcome.request);
       // Ctrl-C between the approval and here: the user does not want it any more.
       if (cancel.signal.aborted) return await refused(context, held, deny('HOLD_CANCELLED'), outcome.request);

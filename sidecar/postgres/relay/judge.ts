@@ -20,7 +20,7 @@ export function judge(context: RelayContext, facts: StatementFacts): Verdict {
   if (context.inspector.masked && facts.masking.outcome === 'refused') return { outcome: 'refuse', decision: null, denial: facts.masking.denial };
   const { session } = context;
   const command = commandFacts(facts, session.permit.database);
-  return verdictOf(session.decide(command, context.clock.now(), context.approver.grants(session.subject, session.permit.target.name)));
+  return verdictOf(session.decide(command, context.clock.now(), context.approver.grants(session.subject, session.permit.target.name, session.identity)));
 }
 
 /**
@@ -39,7 +39,7 @@ export function judgeApproved(context: RelayContext, facts: StatementFacts, appr
   const { session } = context;
   const unapproved = judge(context, facts);
   if (unapproved.outcome !== 'hold') return unapproved;
-  return verdictOf(session.decideApproved(commandFacts(facts, session.permit.database), context.clock.now(), context.approver.grants(session.subject, session.permit.target.name), approved));
+  return verdictOf(session.decideApproved(commandFacts(facts, session.permit.database), context.clock.now(), context.approver.grants(session.subject, session.permit.target.name, session.identity), approved));
 }
 
 function verdictOf(decision: Decision): Verdict {
