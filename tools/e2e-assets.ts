@@ -1,10 +1,11 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** A program, or a driver, that scenarios use and that npm does not bring. */
-export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc';
+export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua';
 
 /** Where an asset is. */
 export interface Asset {
@@ -17,6 +18,8 @@ export interface Asset {
 const cache = fileURLToPath(new URL('../.cache/e2e', import.meta.url));
 const psycopgVersion = '3.3.2';
 const pgjdbcVersion = '42.7.8';
+/** Programs of the real node (e2e/cluster), built once. */
+const clusterPrograms = join(process.env['CLUSTER_CACHE'] ?? join(homedir(), '.cache/test-cluster'), 'bin');
 
 const finders: Readonly<Record<AssetName, () => string | null>> = {
   psql: () => postgresProgram('psql'),
@@ -27,6 +30,10 @@ const finders: Readonly<Record<AssetName, () => string | null>> = {
   pgbouncer: () => onPath('pgbouncer', ['/usr/sbin/pgbouncer']),
   psycopg: () => [join(cache, 'psycopg/bin/python'), 'python3'].find((python) => succeeds(python, ['-c', 'import psycopg'])) ?? null,
   pgjdbc: () => (succeeds('javac', ['-version']) && existsSync(jar) ? jar : null),
+  helm: () => clusterProgram('helm'),
+  helm3: () => clusterProgram('helm3'),
+  kubectl: () => clusterProgram('kubectl'),
+  lua: () => onPath('lua5.4', []) ?? onPath('lua', []),
 };
 const jar = join(cache, `postgresql-${pgjdbcVersion}.jar`);
 
@@ -69,6 +76,12 @@ function debianDirectory(): string | null {
   if (!existsSync(root)) return null;
   const newest = readdirSync(root).sort((a, b) => Number(b) - Number(a)).find((version) => existsSync(join(root, version, 'bin/postgres')));
   return newest === undefined ? null : join(root, newest, 'bin');
+}
+
+/** The program of the real node; else one in PATH. `helm` is Helm 4 and `helm3` Helm 3 in both. */
+function clusterProgram(name: string): string | null {
+  const path = join(clusterPrograms, name);
+  return existsSync(path) ? path : onPath(name, []);
 }
 
 function onPath(program: string, others: readonly string[]): string | null {

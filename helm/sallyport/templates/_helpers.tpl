@@ -82,7 +82,7 @@ annotations:
   "limits" (include "sallyport.quantities" (.Values.proxy.resources.limits | default dict) | fromJson)) -}}
 {{- dict
   "namespace" .Release.Namespace
-  "watchNamespaces" .Values.watchNamespaces
+  "watchNamespaces" (.Values.watchNamespaces | uniq)
   "leaderElection" .Values.operator.leaderElection
   "logLevel" .Values.operator.logLevel
   "identityAliases" .Values.identity.aliases
@@ -101,5 +101,12 @@ annotations:
 {{- end }}
 {{- if lt (int .Values.proxy.listenPorts.last) (int .Values.proxy.listenPorts.first) }}
 {{- fail "proxy.listenPorts.last must not be below proxy.listenPorts.first" }}
+{{- end }}
+{{- range $where, $labels := dict "commonLabels" .Values.commonLabels "commonAnnotations" .Values.commonAnnotations "operator.podLabels" .Values.operator.podLabels }}
+{{- range $key, $_ := $labels }}
+{{- if regexMatch "^(app[.]kubernetes[.]io|helm[.]sh)/" $key }}
+{{- fail (printf "%s must not have %s, because the chart sets what begins so" $where $key) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
