@@ -13,7 +13,8 @@ export const admissionObjects: readonly AdmissionObject[] = [
    "not-own-request",
    "immutable",
    "no-delete",
-   "no-finalizers"
+   "no-finalizers",
+   "no-owners"
   ],
   "policySpec": {
    "failurePolicy": "Fail",
@@ -57,6 +58,22 @@ export const admissionObjects: readonly AdmissionObject[] = [
     {
      "name": "janitor",
      "expression": "request.userInfo.username in ['system:serviceaccount:sallyport-system:sallyport-operator','system:serviceaccount:kube-system:generic-garbage-collector','system:serviceaccount:kube-system:namespace-controller']"
+    },
+    {
+     "name": "finalizers",
+     "expression": "has(object.metadata.finalizers) ? object.metadata.finalizers : []"
+    },
+    {
+     "name": "oldFinalizers",
+     "expression": "variables.isUpdate && has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []"
+    },
+    {
+     "name": "owners",
+     "expression": "has(object.metadata.ownerReferences) ? object.metadata.ownerReferences : []"
+    },
+    {
+     "name": "oldOwners",
+     "expression": "variables.isUpdate && has(oldObject.metadata.ownerReferences) ? oldObject.metadata.ownerReferences : []"
     }
    ],
    "validations": [
@@ -98,8 +115,13 @@ export const admissionObjects: readonly AdmissionObject[] = [
      "reason": "Forbidden"
     },
     {
-     "expression": "variables.isDelete || !has(object.metadata.finalizers) || (variables.isUpdate && has(oldObject.metadata.finalizers) && object.metadata.finalizers.all(f, f in oldObject.metadata.finalizers))",
+     "expression": "variables.isDelete || variables.finalizers.all(f, f in variables.oldFinalizers)",
      "message": "no-finalizers: finalizers may not be added to decisions",
+     "reason": "Forbidden"
+    },
+    {
+     "expression": "variables.isDelete || variables.janitor || variables.owners == variables.oldOwners || variables.owners.all(o, o.apiVersion == 'sallyport.dev/v1alpha1' && o.kind == 'AccessRequest' && o.name == object.spec.requestRef.name && o.uid == object.spec.requestRef.uid)",
+     "message": "no-owners: a decision is owned by the request that it answers or by nothing",
      "reason": "Forbidden"
     }
    ],
@@ -127,7 +149,8 @@ export const admissionObjects: readonly AdmissionObject[] = [
    "statement-from-proxy",
    "immutable",
    "no-delete",
-   "no-finalizers"
+   "no-finalizers",
+   "no-owners"
   ],
   "policySpec": {
    "failurePolicy": "Fail",
@@ -196,6 +219,22 @@ export const admissionObjects: readonly AdmissionObject[] = [
     {
      "name": "ost",
      "expression": "has(oldObject.status) ? oldObject.status : {}"
+    },
+    {
+     "name": "finalizers",
+     "expression": "has(object.metadata.finalizers) ? object.metadata.finalizers : []"
+    },
+    {
+     "name": "oldFinalizers",
+     "expression": "variables.isUpdate && has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []"
+    },
+    {
+     "name": "owners",
+     "expression": "has(object.metadata.ownerReferences) ? object.metadata.ownerReferences : []"
+    },
+    {
+     "name": "oldOwners",
+     "expression": "variables.isUpdate && has(oldObject.metadata.ownerReferences) ? oldObject.metadata.ownerReferences : []"
     }
    ],
    "validations": [
@@ -230,8 +269,13 @@ export const admissionObjects: readonly AdmissionObject[] = [
      "reason": "Forbidden"
     },
     {
-     "expression": "!(variables.isCreate || variables.isUpdate) || variables.isOperator || !has(object.metadata.finalizers) || (variables.isUpdate && has(oldObject.metadata.finalizers) && object.metadata.finalizers.all(f, f in oldObject.metadata.finalizers) && (variables.isJanitor || object.metadata.finalizers == oldObject.metadata.finalizers))",
+     "expression": "!(variables.isCreate || variables.isUpdate) || variables.isOperator || variables.finalizers == variables.oldFinalizers || (variables.isJanitor && variables.finalizers.all(f, f in variables.oldFinalizers))",
      "message": "no-finalizers: finalizers are managed by the operator",
+     "reason": "Forbidden"
+    },
+    {
+     "expression": "!(variables.isCreate || variables.isUpdate) || variables.isJanitor || variables.owners == variables.oldOwners",
+     "message": "no-owners: owner references are managed by the operator",
      "reason": "Forbidden"
     }
    ]
@@ -251,7 +295,9 @@ export const admissionObjects: readonly AdmissionObject[] = [
    "status-writers",
    "no-delete",
    "terminate-as-self",
-   "may-terminate"
+   "may-terminate",
+   "no-finalizers",
+   "no-owners"
   ],
   "policySpec": {
    "failurePolicy": "Fail",
@@ -304,6 +350,30 @@ export const admissionObjects: readonly AdmissionObject[] = [
     {
      "name": "asksEnd",
      "expression": "request.operation == 'UPDATE' && !variables.isStatus && has(object.spec.terminate) && (!has(oldObject.spec.terminate) || object.spec.terminate != oldObject.spec.terminate)"
+    },
+    {
+     "name": "isWrite",
+     "expression": "request.operation != 'DELETE' && !variables.isStatus"
+    },
+    {
+     "name": "isUpdate",
+     "expression": "request.operation == 'UPDATE'"
+    },
+    {
+     "name": "finalizers",
+     "expression": "has(object.metadata.finalizers) ? object.metadata.finalizers : []"
+    },
+    {
+     "name": "oldFinalizers",
+     "expression": "variables.isUpdate && has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []"
+    },
+    {
+     "name": "owners",
+     "expression": "has(object.metadata.ownerReferences) ? object.metadata.ownerReferences : []"
+    },
+    {
+     "name": "oldOwners",
+     "expression": "variables.isUpdate && has(oldObject.metadata.ownerReferences) ? oldObject.metadata.ownerReferences : []"
     }
    ],
    "validations": [
@@ -330,6 +400,16 @@ export const admissionObjects: readonly AdmissionObject[] = [
     {
      "expression": "!variables.asksEnd || authorizer.group('sallyport.dev').resource('accesssessions').namespace(request.namespace).name(object.metadata.name).check('terminate').allowed()",
      "message": "may-terminate: you need the verb terminate on this session",
+     "reason": "Forbidden"
+    },
+    {
+     "expression": "!variables.isWrite || variables.isOperator || variables.finalizers == variables.oldFinalizers || (variables.isJanitor && variables.finalizers.all(f, f in variables.oldFinalizers))",
+     "message": "no-finalizers: finalizers would keep a session record beyond its retention",
+     "reason": "Forbidden"
+    },
+    {
+     "expression": "!variables.isWrite || variables.isJanitor || variables.owners == variables.oldOwners",
+     "message": "no-owners: owner references are managed by the operator",
      "reason": "Forbidden"
     }
    ]
@@ -454,6 +534,82 @@ export const admissionObjects: readonly AdmissionObject[] = [
   }
  },
  {
+  "name": "operator-grants-deployments.sallyport.dev",
+  "rules": [
+   "own-deployment",
+   "no-host",
+   "plain-volumes",
+   "no-privilege"
+  ],
+  "policySpec": {
+   "failurePolicy": "Fail",
+   "matchConstraints": {
+    "matchPolicy": "Equivalent",
+    "resourceRules": [
+     {
+      "apiGroups": [
+       "apps"
+      ],
+      "apiVersions": [
+       "v1"
+      ],
+      "resources": [
+       "deployments"
+      ],
+      "operations": [
+       "CREATE",
+       "UPDATE"
+      ],
+      "scope": "Namespaced"
+     }
+    ],
+    "namespaceSelector": {},
+    "objectSelector": {}
+   },
+   "matchConditions": [
+    {
+     "name": "by-operator",
+     "expression": "request.userInfo.username == 'system:serviceaccount:sallyport-system:sallyport-operator'"
+    }
+   ],
+   "variables": [
+    {
+     "name": "pod",
+     "expression": "object.spec.template.spec"
+    }
+   ],
+   "validations": [
+    {
+     "expression": "object.metadata.name == 'sallyport-proxy' && has(variables.pod.serviceAccountName) && variables.pod.serviceAccountName == 'sallyport-proxy'",
+     "message": "own-deployment: the only Deployment is sallyport-proxy, as service account sallyport-proxy",
+     "reason": "Forbidden"
+    },
+    {
+     "expression": "!(has(variables.pod.hostNetwork) && variables.pod.hostNetwork) && !(has(variables.pod.hostPID) && variables.pod.hostPID) && !(has(variables.pod.hostIPC) && variables.pod.hostIPC) && !has(variables.pod.nodeName)",
+     "message": "no-host: the proxy shares no namespace of its node",
+     "reason": "Forbidden"
+    },
+    {
+     "expression": "!has(variables.pod.volumes) || variables.pod.volumes.all(v, has(v.emptyDir) || has(v.projected) || has(v.configMap) || has(v.persistentVolumeClaim) || has(v.ephemeral) || (has(v.secret) && has(v.secret.secretName) && v.secret.secretName.startsWith('sallyport-')))",
+     "message": "plain-volumes: the proxy mounts scratch space, claims, configuration and Secrets named sallyport-..., nothing of its node",
+     "reason": "Forbidden"
+    },
+    {
+     "expression": "(variables.pod.containers + (has(variables.pod.initContainers) ? variables.pod.initContainers : [])).all(c, has(c.securityContext) && !(has(c.securityContext.privileged) && c.securityContext.privileged) && has(c.securityContext.allowPrivilegeEscalation) && !c.securityContext.allowPrivilegeEscalation)",
+     "message": "no-privilege: every container forbids privilege escalation",
+     "reason": "Forbidden"
+    }
+   ]
+  },
+  "bindingSpec": {
+   "policyName": "operator-grants-deployments.sallyport.dev",
+   "validationActions": [
+    "Deny",
+    "Audit"
+   ]
+  }
+ },
+ {
   "name": "operator-grants-roles.sallyport.dev",
   "rules": [
    "named-secrets"
@@ -508,7 +664,8 @@ export const admissionObjects: readonly AdmissionObject[] = [
  {
   "name": "operator-grants-secrets.sallyport.dev",
   "rules": [
-   "own-secrets"
+   "own-secrets",
+   "plain-secrets"
   ],
   "policySpec": {
    "failurePolicy": "Fail",
@@ -546,11 +703,212 @@ export const admissionObjects: readonly AdmissionObject[] = [
      "expression": "request.operation == 'CREATE' && has(object.metadata.name) && object.metadata.name.startsWith('sallyport-')",
      "message": "own-secrets: the operator creates Secrets named sallyport-..., once, and changes none",
      "reason": "Forbidden"
+    },
+    {
+     "expression": "has(object.type) && object.type in ['Opaque', 'kubernetes.io/tls', 'kubernetes.io/ssh-auth']",
+     "message": "plain-secrets: the operator creates keys and certificates, never a token",
+     "reason": "Forbidden"
     }
    ]
   },
   "bindingSpec": {
    "policyName": "operator-grants-secrets.sallyport.dev",
+   "validationActions": [
+    "Deny",
+    "Audit"
+   ]
+  }
+ },
+ {
+  "name": "operator-grants-services.sallyport.dev",
+  "rules": [
+   "own-services"
+  ],
+  "policySpec": {
+   "failurePolicy": "Fail",
+   "matchConstraints": {
+    "matchPolicy": "Equivalent",
+    "resourceRules": [
+     {
+      "apiGroups": [
+       ""
+      ],
+      "apiVersions": [
+       "v1"
+      ],
+      "resources": [
+       "services"
+      ],
+      "operations": [
+       "CREATE",
+       "UPDATE"
+      ],
+      "scope": "Namespaced"
+     }
+    ],
+    "namespaceSelector": {},
+    "objectSelector": {}
+   },
+   "matchConditions": [
+    {
+     "name": "by-operator",
+     "expression": "request.userInfo.username == 'system:serviceaccount:sallyport-system:sallyport-operator'"
+    }
+   ],
+   "validations": [
+    {
+     "expression": "(!has(object.spec.type) || object.spec.type == 'ClusterIP') && (!has(object.spec.externalIPs) || size(object.spec.externalIPs) == 0) && has(object.spec.selector) && 'app.kubernetes.io/name' in object.spec.selector && object.spec.selector['app.kubernetes.io/name'] == 'sallyport-proxy'",
+     "message": "own-services: the operator's Services are of type ClusterIP and select the pods of sallyport-proxy",
+     "reason": "Forbidden"
+    }
+   ]
+  },
+  "bindingSpec": {
+   "policyName": "operator-grants-services.sallyport.dev",
+   "validationActions": [
+    "Deny",
+    "Audit"
+   ]
+  }
+ },
+ {
+  "name": "operator-own-objects.sallyport.dev",
+  "rules": [
+   "found-own",
+   "stays-own"
+  ],
+  "policySpec": {
+   "failurePolicy": "Fail",
+   "matchConstraints": {
+    "matchPolicy": "Equivalent",
+    "resourceRules": [
+     {
+      "apiGroups": [
+       ""
+      ],
+      "apiVersions": [
+       "v1"
+      ],
+      "resources": [
+       "services",
+       "serviceaccounts",
+       "configmaps"
+      ],
+      "operations": [
+       "CREATE",
+       "UPDATE",
+       "DELETE"
+      ],
+      "scope": "Namespaced"
+     },
+     {
+      "apiGroups": [
+       "apps"
+      ],
+      "apiVersions": [
+       "v1"
+      ],
+      "resources": [
+       "deployments"
+      ],
+      "operations": [
+       "CREATE",
+       "UPDATE",
+       "DELETE"
+      ],
+      "scope": "Namespaced"
+     },
+     {
+      "apiGroups": [
+       "policy"
+      ],
+      "apiVersions": [
+       "v1"
+      ],
+      "resources": [
+       "poddisruptionbudgets"
+      ],
+      "operations": [
+       "CREATE",
+       "UPDATE",
+       "DELETE"
+      ],
+      "scope": "Namespaced"
+     },
+     {
+      "apiGroups": [
+       "networking.k8s.io"
+      ],
+      "apiVersions": [
+       "v1"
+      ],
+      "resources": [
+       "networkpolicies"
+      ],
+      "operations": [
+       "CREATE",
+       "UPDATE",
+       "DELETE"
+      ],
+      "scope": "Namespaced"
+     },
+     {
+      "apiGroups": [
+       "rbac.authorization.k8s.io"
+      ],
+      "apiVersions": [
+       "v1"
+      ],
+      "resources": [
+       "roles",
+       "rolebindings"
+      ],
+      "operations": [
+       "CREATE",
+       "UPDATE",
+       "DELETE"
+      ],
+      "scope": "Namespaced"
+     }
+    ],
+    "namespaceSelector": {},
+    "objectSelector": {}
+   },
+   "matchConditions": [
+    {
+     "name": "by-operator",
+     "expression": "request.userInfo.username == 'system:serviceaccount:sallyport-system:sallyport-operator'"
+    }
+   ],
+   "variables": [
+    {
+     "name": "key",
+     "expression": "'app.kubernetes.io/managed-by'"
+    },
+    {
+     "name": "owner",
+     "expression": "has(object.metadata.labels) && variables.key in object.metadata.labels ? object.metadata.labels[variables.key] : ''"
+    },
+    {
+     "name": "oldOwner",
+     "expression": "has(oldObject.metadata.labels) && variables.key in oldObject.metadata.labels ? oldObject.metadata.labels[variables.key] : ''"
+    }
+   ],
+   "validations": [
+    {
+     "expression": "request.operation == 'CREATE' || variables.oldOwner == 'sallyport'",
+     "message": "found-own: the operator changes and deletes only what bears its label",
+     "reason": "Forbidden"
+    },
+    {
+     "expression": "request.operation == 'DELETE' || variables.owner == 'sallyport'",
+     "message": "stays-own: what the operator writes bears its label",
+     "reason": "Forbidden"
+    }
+   ]
+  },
+  "bindingSpec": {
+   "policyName": "operator-own-objects.sallyport.dev",
    "validationActions": [
     "Deny",
     "Audit"
@@ -666,7 +1024,8 @@ export const admissionObjects: readonly AdmissionObject[] = [
        "pods"
       ],
       "operations": [
-       "CREATE"
+       "CREATE",
+       "UPDATE"
       ],
       "scope": "Namespaced"
      },
@@ -693,8 +1052,16 @@ export const admissionObjects: readonly AdmissionObject[] = [
    },
    "variables": [
     {
+     "name": "isUpdate",
+     "expression": "request.operation == 'UPDATE'"
+    },
+    {
      "name": "account",
      "expression": "has(object.spec.template) ? (has(object.spec.template.spec) && has(object.spec.template.spec.serviceAccountName) ? object.spec.template.spec.serviceAccountName : '') : (has(object.spec.serviceAccountName) ? object.spec.serviceAccountName : '')"
+    },
+    {
+     "name": "oldAccount",
+     "expression": "!variables.isUpdate ? '' : has(oldObject.spec.template) ? (has(oldObject.spec.template.spec) && has(oldObject.spec.template.spec.serviceAccountName) ? oldObject.spec.template.spec.serviceAccountName : '') : (has(oldObject.spec.serviceAccountName) ? oldObject.spec.serviceAccountName : '')"
     },
     {
      "name": "who",
@@ -702,12 +1069,36 @@ export const admissionObjects: readonly AdmissionObject[] = [
     },
     {
      "name": "writer",
-     "expression": "request.resource.resource == 'pods' ? 'system:serviceaccount:kube-system:replicaset-controller' : request.resource.resource == 'replicasets' ? 'system:serviceaccount:kube-system:deployment-controller' : 'system:serviceaccount:sallyport-system:sallyport-operator'"
+     "expression": "request.resource.resource == 'pods' ? (variables.isUpdate ? '' : 'system:serviceaccount:kube-system:replicaset-controller') : request.resource.resource == 'replicasets' ? 'system:serviceaccount:kube-system:deployment-controller' : 'system:serviceaccount:sallyport-system:sallyport-operator'"
+    },
+    {
+     "name": "restartKey",
+     "expression": "'kubectl.kubernetes.io/restartedAt'"
+    },
+    {
+     "name": "annotations",
+     "expression": "has(object.spec.template) && has(object.spec.template.metadata) && has(object.spec.template.metadata.annotations) ? object.spec.template.metadata.annotations : {}"
+    },
+    {
+     "name": "oldAnnotations",
+     "expression": "has(oldObject.spec.template) && has(oldObject.spec.template.metadata) && has(oldObject.spec.template.metadata.annotations) ? oldObject.spec.template.metadata.annotations : {}"
+    },
+    {
+     "name": "labels",
+     "expression": "has(object.spec.template) && has(object.spec.template.metadata) && has(object.spec.template.metadata.labels) ? object.spec.template.metadata.labels : {}"
+    },
+    {
+     "name": "oldLabels",
+     "expression": "has(oldObject.spec.template) && has(oldObject.spec.template.metadata) && has(oldObject.spec.template.metadata.labels) ? oldObject.spec.template.metadata.labels : {}"
+    },
+    {
+     "name": "sameTemplate",
+     "expression": "has(object.spec.template) && has(object.spec.template.spec) && has(oldObject.spec.template) && has(oldObject.spec.template.spec) && object.spec.template.spec == oldObject.spec.template.spec && variables.labels == variables.oldLabels && variables.annotations.all(k, k == variables.restartKey || (k in variables.oldAnnotations && variables.annotations[k] == variables.oldAnnotations[k])) && variables.oldAnnotations.all(k, k == variables.restartKey || k in variables.annotations)"
     }
    ],
    "validations": [
     {
-     "expression": "variables.account != 'sallyport-proxy' || variables.who == variables.writer || (request.operation == 'UPDATE' && object.spec == oldObject.spec)",
+     "expression": "(variables.account != 'sallyport-proxy' && variables.oldAccount != 'sallyport-proxy') || variables.who == variables.writer || (variables.isUpdate && (object.spec == oldObject.spec || variables.sameTemplate))",
      "message": "proxy-account: only the operator's Deployment runs as service account sallyport-proxy",
      "reason": "Forbidden"
     }
