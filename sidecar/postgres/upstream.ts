@@ -58,10 +58,23 @@ export async function connectUpstream(permit: Permit, facts: UpstreamFacts, deps
   return await openTarget(permit, permit.database, parameters, deps);
 }
 
-/** Dial, login and checks for any connection to a permit's target: sessions and the catalog's own. Throws like `connectUpstream`. */
+/**
+ * Dial, login and checks for any connection to a permit's target: sessions and the catalog's own. A login that is refused is tried once more when the Secret holds other values by now:
+ * its rotation then costs nobody a session. Throws like `connectUpstream`.
+ */
 export async function openTarget(permit: Permit, database: string, parameters: ReadonlyMap<string, string>, deps: UpstreamDeps): Promise<Upstream> {
+  const limited = { ...deps, signal: AbortSignal.any([deps.signal, AbortSignal.timeout(deps.deadlineMs)]) };
+  try {
+    return await openOnce(permit, database, parameters, limited);
+  } catch (error) {
+    if (!(error instanceof SallyportError && error.code === 'TARGET_LOGIN_FAILED') || (await deps.secrets.reread?.(permit.target.postgres.credentialsSecret)) !== true) throw error;
+    return await openOnce(permit, database, parameters, limited);
+  }
+}
+
+async function openOnce(permit: Permit, database: string, parameters: ReadonlyMap<string, string>, deps: Omit<UpstreamDeps, 'deadlineMs'>): Promise<Upstream> {
   const { postgres } = permit.target;
-  const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(deps.deadlineMs)]);
+  const { signal } = deps;
   const dialed = await dialTarget(postgres, { secrets: deps.secrets, signal });
   const { socket, redial } = dialed;
   try {

@@ -40,7 +40,8 @@ const maxMessage = 1_024;
 export function ackEntry({ pod, podUid, state, draining, failedTargets }: AckFacts): AckEntry | null {
   const { inForce, rejected } = state;
   const own = { pod, podUID: podUid };
-  const failed = [...failedTargets].sort((a, b) => (a.name < b.name ? -1 : 1)).slice(0, maxFailed);
+  // One entry for each Target: the list is keyed by name.
+  const failed = [...new Map([...failedTargets].reverse().map((target) => [target.name, target])).values()].sort((a, b) => (a.name < b.name ? -1 : 1)).slice(0, maxFailed);
   const applied = inForce === null ? {} : { appliedAt: `${new Date(state.appliedAtMs).toISOString().slice(0, 19)}Z`, ...(failed.length === 0 ? {} : { failedTargets: failed }) };
   if (rejected !== null && !draining) {
     const named = rejected.reason === 'RevisionGoesBack' && inForce !== null ? inForce : rejected;

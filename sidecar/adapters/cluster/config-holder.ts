@@ -123,6 +123,7 @@ export class ConfigHolder implements ClusterConfig {
     const { inForce } = this.#state;
     const verdict = judgeConfig(inForce, read.offered, this.#options.namespace, isConsistent);
     if (verdict.verdict === 'older' || (!isConsistent && isOlder(read.resourceVersion, this.#resourceVersion))) return 'doubtful';
+    this.#contactMs = this.#options.clock.monotonicMs();
     this.#resourceVersion = read.resourceVersion;
     this.#integrity = read.integrity;
     this.#ack = read.ack;
