@@ -77,7 +77,10 @@ stats: node-check ## sizes of files
 build: node-check ## compile to dist/
 	tsc -b
 
+manifests: node-check ## IMAGE=repository@sha256:...: install.yaml and crds.yaml from the charts, for kubectl apply, into dist/manifests
+	@$(NODE) tools/render-manifests.ts $(IMAGE)
+
 clean: node-check ## remove what was built
 	rm -rf dist coverage .demo
 
-.PHONY: help setup node-check demo test verify generate lint typecheck unit coverage e2e leaks fuzz model kills bench stats build clean
+.PHONY: help setup node-check demo test verify generate lint typecheck unit coverage e2e leaks fuzz model kills bench stats build manifests clean

@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
 
@@ -56,9 +56,4 @@ export function readManifest(text: string): readonly ManifestObject[] {
     const object = document.toJS() as ManifestObject | null;
     return object === null ? [] : [object];
   });
-}
-
-/** Major version of a Helm program. */
-export function helmMajor(helm: string): string {
-  return /^v(\d+)/.exec(execFileSync(helm, ['version', '--short'], { encoding: 'utf8' }))?.[1] ?? 'unknown';
 }
