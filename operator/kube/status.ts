@@ -1,4 +1,4 @@
-import { type KubeClient, type KubeKind, type KubeObject } from '../../runtime/kube/kube-client.ts';
+import type { KubeClient, KubeKind, KubeObject } from '../../runtime/kube/kube-client.ts';
 import { mergePatch } from '../../runtime/kube/verbs.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type RuntimeClock } from '../clock.ts';
+import type { RuntimeClock } from '../clock.ts';
 import { type KubeClient, type KubeKind, type KubeObject, KubeError } from './kube-client.ts';
 import { createObject, mergePatch } from './verbs.ts';
 
