@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,8 +18,6 @@ export interface Asset {
 const cache = fileURLToPath(new URL('../.cache/e2e', import.meta.url));
 const psycopgVersion = '3.3.2';
 const pgjdbcVersion = '42.7.8';
-/** Programs of the real node (e2e/cluster), built once. */
-const clusterPrograms = join(process.env['CLUSTER_CACHE'] ?? join(homedir(), '.cache/test-cluster'), 'bin');
 
 const finders: Readonly<Record<AssetName, () => string | null>> = {
   psql: () => postgresProgram('psql'),
@@ -78,10 +76,12 @@ function debianDirectory(): string | null {
   return newest === undefined ? null : join(root, newest, 'bin');
 }
 
-/** The program of the real node; else one in PATH. `helm` is Helm 4 and `helm3` Helm 3 in both. */
+/** A program that was built for the real node (NODE_BIN, or the newest of NODE_CACHE: e2e/cluster/node/cluster.sh); else one in PATH. `helm` is Helm 4 there, `helm3` is Helm 3. */
 function clusterProgram(name: string): string | null {
-  const path = join(clusterPrograms, name);
-  return existsSync(path) ? path : onPath(name, []);
+  const cached = process.env['NODE_CACHE'] ?? join(homedir(), '.cache/sallyport-node');
+  const built = existsSync(cached) ? readdirSync(cached).filter((directory) => directory.startsWith('bin-')).map((directory) => join(cached, directory)) : [];
+  const newest = built.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  return [process.env['NODE_BIN'], ...newest].flatMap((directory) => (directory === undefined ? [] : [join(directory, name)])).find((path) => existsSync(path)) ?? onPath(name, []);
 }
 
 function onPath(program: string, others: readonly string[]): string | null {
