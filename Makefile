@@ -80,6 +80,9 @@ build: node-check ## compile to dist/
 manifests: node-check ## IMAGE=repository@sha256:...: install.yaml and crds.yaml from the charts, for kubectl apply, into dist/manifests
 	@$(NODE) tools/render-manifests.ts $(IMAGE)
 
+image: build ## the container image, with docker, podman or buildah: NAME=localhost/sallyport:TAG, ARCHIVE=file writes it there too
+	@$(NODE) tools/image/build-image.ts $(if $(NAME),--name $(NAME)) $(if $(ARCHIVE),--archive $(ARCHIVE))
+
 clean: node-check ## remove what was built
 	rm -rf dist coverage .demo
 
