@@ -1,7 +1,7 @@
 import { createServer } from 'node:https';
-import { generateKeyPair, exportJWK, SignJWT, type JWK, type CryptoKey } from 'jose';
+import { generateKeyPair, exportJWK, importJWK, SignJWT, type JWK } from 'jose';
 import Provider, { type Adapter, type AdapterFactory, type AdapterPayload, type Configuration } from 'oidc-provider';
-import { type Authority, createAuthority } from './certificates.ts';
+import { type Authority, type CertificatePair, createAuthority } from './certificates.ts';
 import { freePort } from './postgres.ts';
 
 /** A person or job that can fetch a token with the client credentials grant. */
@@ -25,27 +25,63 @@ export interface IssuerHost {
   stop(): Promise<void>;
 }
 
-/** Starts the issuer; `ttlSeconds` is the life of its tokens (default 3,600). */
-export async function startIssuer(input: { readonly clients: readonly IssuerClient[]; readonly audience?: string; readonly ttlSeconds?: number; readonly authority?: Authority; readonly port?: number }): Promise<IssuerHost> {
+/** How an issuer is started. */
+export interface IssuerOptions {
+  readonly clients: readonly IssuerClient[];
+  readonly audience?: string;
+  /** Life of its tokens; default 3,600. */
+  readonly ttlSeconds?: number;
+  readonly authority?: Authority;
+  readonly port?: number;
+  /** Address of the issuer's URL, in its certificate too; default 127.0.0.1. */
+  readonly address?: string;
+  /** Address that it listens on; default: that of the URL. */
+  readonly bind?: string;
+  /** Certificate for `address` made before, with the PEM that verifies it: instead of `authority`. */
+  readonly tls?: CertificatePair & { readonly ca: string };
+  /** Private key (ES256) that it signs with; default: a new one. */
+  readonly signingKey?: JWK;
+}
+
+/** Starts the issuer. */
+export async function startIssuer(input: IssuerOptions): Promise<IssuerHost> {
   const audience = input.audience ?? 'sallyport';
   const port = input.port ?? (await freePort());
-  const issuer = `https://127.0.0.1:${port}`;
-  const authority = input.authority ?? (await createAuthority('Sallyport test issuer authority'));
-  const pair = await authority.issue({ commonName: 'issuer', ips: ['127.0.0.1'], dnsNames: ['localhost'] });
-  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
-  const jwk: JWK = { ...(await exportJWK(privateKey)), kid: 'issuer-1', use: 'sig', alg: 'ES256' };
-  const provider = new Provider(issuer, configuration(input.clients, audience, input.ttlSeconds ?? 3600, jwk));
+  const address = input.address ?? '127.0.0.1';
+  const issuer = `https://${address}:${port}`;
+  const tls = input.tls ?? (await certificateFor(address, input.authority));
+  const signingKey = input.signingKey ?? (await newSigningKey());
+  const provider = new Provider(issuer, configuration(input.clients, audience, input.ttlSeconds ?? 3600, signingKey));
   provider.proxy = false;
-  const server = createServer({ cert: pair.certificate, key: pair.key });
+  const server = createServer({ cert: tls.certificate, key: tls.key });
   const answer = provider.callback();
   server.on('request', (request, response) => void answer(request, response));
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, input.bind ?? address, resolve));
   return {
-    issuer, audience, ca: authority.ca,
-    token: (clientId) => fetchToken(issuer, authority.ca, audience, clientOf(input.clients, clientId)),
-    sign: (claims, options) => sign(privateKey, issuer, audience, claims, options),
+    issuer, audience, ca: tls.ca,
+    token: (clientId) => fetchToken(issuer, tls.ca, audience, clientOf(input.clients, clientId)),
+    sign: (claims, options) => signToken({ key: signingKey, issuer, audience }, claims, options),
     stop: () => new Promise((resolve) => { server.closeAllConnections(); server.close(() => resolve()); }),
   };
+}
+
+/** A private key that an issuer signs with. */
+export async function newSigningKey(): Promise<JWK> {
+  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+  return { ...(await exportJWK(privateKey)), kid: 'issuer-1', use: 'sig', alg: 'ES256' };
+}
+
+/** Signs any claims as an issuer does, with its key: for tests that run elsewhere than the issuer, and for expired and odd tokens. */
+export async function signToken(by: { readonly key: JWK; readonly issuer: string; readonly audience: string }, claims: Readonly<Record<string, unknown>>, options: { readonly expiresInSeconds?: number; readonly header?: Readonly<Record<string, unknown>> } = {}): Promise<string> {
+  const now = Math.floor(Date.now() / 1000);
+  return new SignJWT({ iss: by.issuer, aud: by.audience, iat: now - 1, exp: now + (options.expiresInSeconds ?? 3600), jti: `t-${now}-${Math.random()}`, ...claims })
+    .setProtectedHeader({ alg: 'ES256', kid: 'issuer-1', ...options.header })
+    .sign(await importJWK(by.key, 'ES256'));
+}
+
+async function certificateFor(address: string, given?: Authority): Promise<CertificatePair & { readonly ca: string }> {
+  const authority = given ?? (await createAuthority('Sallyport test issuer authority'));
+  return { ...(await authority.issue({ commonName: 'issuer', ips: [address], dnsNames: ['localhost'] })), ca: authority.ca };
 }
 
 function configuration(clients: readonly IssuerClient[], audience: string, ttlSeconds: number, jwk: JWK): Configuration {
@@ -103,11 +139,4 @@ async function fetchToken(issuer: string, ca: string, audience: string, client: 
   const token: unknown = (JSON.parse(answer) as Record<string, unknown>)['access_token'];
   if (typeof token !== 'string') throw new Error(`the issuer gave no token: ${answer}`);
   return token;
-}
-
-async function sign(key: CryptoKey, issuer: string, audience: string, claims: Readonly<Record<string, unknown>>, options: { readonly expiresInSeconds?: number; readonly header?: Readonly<Record<string, unknown>> } = {}): Promise<string> {
-  const now = Math.floor(Date.now() / 1000);
-  return new SignJWT({ iss: issuer, aud: audience, iat: now - 1, exp: now + (options.expiresInSeconds ?? 3600), jti: `t-${now}-${Math.random()}`, ...claims })
-    .setProtectedHeader({ alg: 'ES256', kid: 'issuer-1', ...options.header })
-    .sign(key);
 }
