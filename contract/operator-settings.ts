@@ -65,3 +65,6 @@ export const proxyEnvironmentSchema = z.strictObject({
 
 /** Settings of one proxy pod. */
 export type ProxyEnvironment = z.infer<typeof proxyEnvironmentSchema>;
+
+/** Retention of finished objects beside the numbers of the settings: requests above this size go sooner, and the operator deletes no faster than this. */
+export const retentionLimits = { largeRequestBytes: 8_192, largeRequestHours: 24, deletesPerSecond: 20, orphanDecisionHours: 1 } as const;

@@ -10,6 +10,7 @@ import type { OperatorMetrics } from './metrics.ts';
 export interface CachePlan {
   readonly kind: KindKey;
   readonly labelSelector?: string;
+  readonly fieldSelector?: string;
   readonly metadataOnly?: boolean;
   /** What to keep of an object. */
   readonly keep?: (object: KubeObject) => KubeObject;
@@ -94,7 +95,7 @@ function startCache(options: CacheOptions, plan: CachePlan): { readonly reflecto
     byPlace.set(place, startReflector<KubeObject>({
       client: options.client, kind, namespace: place, clock, random: options.random, onKey, onRelist: followed.relisted,
       onError: (error) => log.debug('watch failed, it goes on', { kind: kind.kind, error }),
-      ...(plan.labelSelector === undefined ? {} : { labelSelector: plan.labelSelector }), ...(plan.metadataOnly === undefined ? {} : { metadataOnly: plan.metadataOnly }),
+      ...(plan.labelSelector === undefined ? {} : { labelSelector: plan.labelSelector }), ...(plan.fieldSelector === undefined ? {} : { fieldSelector: plan.fieldSelector }), ...(plan.metadataOnly === undefined ? {} : { metadataOnly: plan.metadataOnly }),
       ...(plan.keep === undefined ? {} : { keep: plan.keep }),
     }));
   }
