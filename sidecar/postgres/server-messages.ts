@@ -235,7 +235,7 @@ function readyForQuery(context: RelayContext, frame: FrameReader): void {
   if (status === 'I') context.inspector.transactionOver();
   if (reply.kind === 'query') {
     context.statements.confirm('', null);
-    context.portals.confirm('', null);
+    if (reply.executions.length > 0) context.portals.confirm('', null);
   }
   if (context.muted) {
     context.toClient = context.muted;

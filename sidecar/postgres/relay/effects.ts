@@ -89,7 +89,7 @@ function resend(context: RelayContext, reply: Reply, earlier: boolean): void {
     case 'query':
       for (const execution of reply.executions.slice(reply.current)) sendEffect(context, execution.facts, execution.text, earlier);
       context.statements.send('', null, earlier);
-      context.portals.send('', null, earlier);
+      if (reply.executions.length > 0) context.portals.send('', null, earlier);
       break;
     default:
       break;

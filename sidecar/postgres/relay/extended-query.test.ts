@@ -38,6 +38,22 @@ describe('a pipeline that is allowed', () => {
   });
 });
 
+describe('a pipeline that fails on the server while a text is read', () => {
+  test('is asked nothing any more: the server would skip the question, and the session would wait for ever', async () => {
+    const relay = aRelay();
+    await relay.client(write.describe('P', 'nope'));
+    relay.toServer();
+    relay.inspector.slow = true;
+    relay.inspector.pathUnknown = true;
+    const sent = relay.client(write.parse('', 'truncate t'), write.sync());
+    relay.server(backend.error('34000', 'portal "nope" does not exist'));
+    await sent;
+    expect(relay.toServer()).toEqual(['S']);
+    relay.server(backend.ready());
+    expect(relay.toClient()).toEqual(['E 34000 portal "nope" does not exist', 'Z I']);
+  });
+});
+
 describe('a refusal that the server need not know of', () => {
   test('is answered here; what follows up to Sync is dropped, and Sync is answered here', async () => {
     const relay = aRelay(readOnly);

@@ -42,6 +42,8 @@ function inspectParse(context: RelayContext, message: ParseMessage, text: string
 }
 
 function judgeParse(context: RelayContext, message: ParseMessage, text: string, inspected: InspectedQuery, frame: Buffer): void | Promise<void> {
+  // While the text was read, the server may have failed the pipeline: a question of ours would be skipped there and never be answered.
+  if (isSkipped(context)) return undefined;
   const path = pathBefore(context, inspected);
   if (path) return path.then(() => readAgain(context, message, text, frame));
   return judgeRead(context, message, text, inspected, frame);

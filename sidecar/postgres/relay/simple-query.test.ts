@@ -29,6 +29,17 @@ describe('a Query that is allowed', () => {
     expect(relay.toClient()).toEqual(['1', '2', 'C SELECT 1', 'Z I', 'E 34000 portal "" does not exist [PORTAL_UNKNOWN]']);
   });
 
+  test('of an empty text leaves the unnamed portal, as the server does', async () => {
+    const relay = aRelay();
+    await relay.client(write.parse('', 'select 1'), write.bind('', ''), write.flush());
+    relay.server(backend.parseComplete, backend.bindComplete);
+    await relay.client(write.query(''));
+    relay.server(backend.emptyQuery, backend.ready('T'));
+    relay.toServer();
+    await relay.client(write.execute(''));
+    expect(relay.toServer()).toEqual(['E']);
+  });
+
   test('sees the names that its earlier statements make', async () => {
     const relay = aRelay(readOnly);
     await relay.client(write.query('prepare p as select * from t; execute p; deallocate p'));

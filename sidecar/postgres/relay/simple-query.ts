@@ -142,9 +142,9 @@ function forwardQuery(context: RelayContext, text: string, judged: readonly Judg
     context.inspector.sent(one.facts);
     context.batch.addIntent(execution, intentOf(context, one.facts, { protocol: 'simple', statementName: '', portalName: '', text, parameters: [], continues: null }, one.decision, one.approvals));
   }
-  // A simple Query ends the unnamed statement and the unnamed portal on the server.
+  // A simple Query ends the unnamed statement on the server, and with its first statement the unnamed portal: an empty text leaves that one alone.
   context.statements.send('', null);
-  context.portals.send('', null);
+  if (judged.length > 0) context.portals.send('', null);
   context.batch.bytes.keep(frame.buffer, frame.start, frame.end);
   context.queue.push({ kind: 'query', executions, current: 0, own: null });
   startSegment(context);
