@@ -30,7 +30,7 @@ export interface PortPlan {
 /** Endpoints lag: a client of a Target that is gone must not land on another one's listener. */
 export const restMs = 86_400_000;
 /** As the schema of ProxyConfig says. */
-const maxListeners = 2_048;
+const maxListeners = 1_024;
 
 /**
  * Gives each Target its port and lets the ports of gone ones rest for 24 h. Pure; a Target keeps its port for as long as it (its uid) exists.

@@ -1,0 +1,127 @@
+import type { ProxyConfigResource } from '../../../contract/api/v1alpha1.gen.ts';
+import { caConfigMap, listenerTlsSecret, targetLabel } from '../../../contract/names.ts';
+import { KubeError } from '../../../runtime/kube/kube-client.ts';
+import type { ControllerDeps } from '../deps.ts';
+import { applyWanted, NameTaken, removeUnwanted } from './apply-objects.ts';
+import type { ApplyContext } from './apply-objects.ts';
+import { checkNamespace } from './check.ts';
+import type { Verdict } from './check.ts';
+import type { NamespaceFacts } from './facts.ts';
+import { gatherNamespace } from './gather.ts';
+import { inParallel } from './in-parallel.ts';
+import type { Lookups } from './lookups.ts';
+import { lookupTimes } from './lookups.ts';
+import { createOwnSecret } from './own-secrets.ts';
+import { emptyUntilMs, planConfig } from './plan-config.ts';
+import { caAnnotation, goneServices, leftovers, missingSecrets, planIsolation, planObjects, planServices } from './plan-objects.ts';
+import type { WantedObject } from './plan-objects.ts';
+import type { StatusContext } from './statuses.ts';
+import { writeConfig } from './write-config.ts';
+import type { WriteMemory } from './write-memory.ts';
+import { dropGoneAcks, writeStatuses } from './write-statuses.ts';
+
+/** What reconciling takes, beside the key. */
+export interface NamespaceContext {
+  readonly deps: ControllerDeps;
+  readonly lookups: Lookups;
+  readonly memory: WriteMemory;
+  /** Told when every ready proxy has applied a new ProxyConfig: ms since it was compiled. */
+  readonly onProgrammed: (elapsedMs: number) => void;
+}
+
+/** When something is looked at again though nothing was told. */
+const resyncMs = lookupTimes.foundMs;
+const missingMs = lookupTimes.missingMs + 500;
+/** After a name was found taken, or the time for statuses was up. */
+const soonMs = 5;
+
+/**
+ * Brings one namespace to what its Targets and policies ask for.
+ *
+ * Order up: ProxyConfig, the rest, and a Service once every ready proxy has opened its port. Order down: Service, listener, 24 h of rest. Statuses last. A namespace that is
+ * being deleted is done.
+ */
+export async function reconcileNamespace(context: NamespaceContext, namespace: string, signal: AbortSignal): Promise<{ readonly requeueAfterMs: number } | undefined> {
+  try {
+    const facts = await gatherNamespace(context.deps, context.lookups, context.memory, namespace, signal);
+    if (facts.proxyConfig?.metadata.deletionTimestamp !== undefined) return { requeueAfterMs: 1_000 };
+    return await bringUp(context, facts, signal);
+  } catch (error) {
+    if (error instanceof NameTaken) return { requeueAfterMs: soonMs };
+    if (error instanceof KubeError && error.status === 403 && error.message.includes('being terminated')) return undefined;
+    throw error;
+  }
+}
+
+async function bringUp(context: NamespaceContext, facts: NamespaceFacts, signal: AbortSignal): Promise<{ readonly requeueAfterMs: number } | undefined> {
+  const { deps, lookups, memory } = context;
+  const apply: ApplyContext = { client: deps.client, lookups, memory, facts, signal };
+  const verdict = checkNamespace(facts);
+  // What takes access away must not wait for a Service that cannot be deleted.
+  const failure = await firstFailure(goneServices(facts), (gone) => removeUnwanted(apply, gone));
+  const proxyConfig = await writeConfig(deps.client, memory, facts, planConfig(facts, verdict), signal);
+  if (proxyConfig === null && facts.targets.length === 0 && facts.policies.length === 0) {
+    if (failure !== null) throw failure.error;
+    return memory.forget(facts.namespace), undefined;
+  }
+  const status = await applyObjects(context, apply, verdict, proxyConfig);
+  const writer = { client: deps.client, memory, events: deps.events, monotonicMs: () => deps.clock.monotonicMs(), signal };
+  noteProgress(context, status);
+  const isDone = await writeStatuses(writer, status);
+  await dropGoneAcks(writer, status);
+  if (failure !== null) throw failure.error;
+  return { requeueAfterMs: isDone ? nextLookMs(facts, verdict) : soonMs };
+}
+
+/** @returns what the statuses are made of. */
+async function applyObjects(context: NamespaceContext, apply: ApplyContext, verdict: Verdict, proxyConfig: ProxyConfigResource | null): Promise<StatusContext> {
+  const { facts } = apply;
+  // Under a name of somebody else nothing can be applied; the Targets' conditions say so.
+  if (proxyConfig === null || facts.foreignObjects.length > 0) return { facts, verdict, proxyConfig, isolation: new Map(), services: new Map() };
+  const caCertificate = await ensureSecrets(context, apply);
+  for (const wanted of planObjects(facts, proxyConfig, verdict.render.config, caCertificate)) await applyWanted(apply, wanted);
+  const services = planServices(facts, verdict, proxyConfig);
+  await inParallel(services, (wanted) => applyWanted(apply, wanted));
+  const isolation = planIsolation(facts, proxyConfig);
+  const policies = [...isolation.values()].flatMap((outcome): readonly WantedObject[] => (outcome.outcome === 'policy' ? [{ kind: 'networkPolicy', object: outcome.object }] : []));
+  await inParallel(policies, (wanted) => applyWanted(apply, wanted));
+  await inParallel(leftovers(facts, services, isolation), (unwanted) => removeUnwanted(apply, unwanted));
+  return { facts, verdict, proxyConfig, isolation, services: new Map(services.map(({ object }) => [object.metadata.labels[targetLabel] ?? '', object.metadata.name])) };
+}
+
+/** @returns the CA that clients verify the listeners by, where the operator made it. */
+async function ensureSecrets({ deps, lookups }: NamespaceContext, { facts, signal }: ApplyContext): Promise<string | null> {
+  for (const name of missingSecrets(facts)) {
+    await createOwnSecret(deps.client, facts, name, signal);
+    lookups.forget('secret', facts.namespace, name);
+  }
+  // Read back, so that a Secret that somebody else made at the same time counts.
+  const tls = await lookups.secret(facts.namespace, listenerTlsSecret, signal);
+  const ca = tls?.annotations[caAnnotation] ?? null;
+  return ca === null || await lookups.isForeign('configMap', facts.namespace, caConfigMap, signal) ? null : ca;
+}
+
+function noteProgress({ onProgrammed }: NamespaceContext, { facts, proxyConfig }: StatusContext): void {
+  const before = proxyConfig?.status;
+  const isProgrammed = (proxyConfig?.status?.proxies ?? []).length > 0 && facts.pods.some((pod) => pod.isReady);
+  if (proxyConfig === null || !isProgrammed || before?.observedGeneration === proxyConfig.metadata.generation && before?.conditions?.some((condition) => condition.type === 'Programmed' && condition.status === 'True') === true) return;
+  if (proxyConfig.status?.proxies?.every((ack) => ack.revision >= proxyConfig.spec.revision) === true) onProgrammed(Math.max(0, facts.nowMs - proxyConfig.spec.revision));
+}
+
+function nextLookMs(facts: NamespaceFacts, { ports }: Verdict): number {
+  const isMissing = [...facts.secrets.values()].includes(null) || facts.foreignServices.size > 0 || facts.foreignObjects.length > 0;
+  const dueMs = [ports.nextFreeAtMs, emptyUntilMs(facts)].flatMap((atMs) => (atMs === null ? [] : [Math.max(1_000, atMs - facts.nowMs + 1_000)]));
+  return Math.min(resyncMs, ...(isMissing ? [missingMs] : []), ...dueMs);
+}
+
+async function firstFailure<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<{ readonly error: unknown } | null> {
+  let failure: { readonly error: unknown } | null = null;
+  await inParallel(items, async (item) => {
+    try {
+      await work(item);
+    } catch (error) {
+      failure ??= { error };
+    }
+  });
+  return failure;
+}
