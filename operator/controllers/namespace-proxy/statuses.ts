@@ -1,18 +1,17 @@
 import type { AccessPolicyResource, ProxyConfigResource, TargetResource } from '../../../contract/api/v1alpha1.gen.ts';
 import { withTransitionTimes } from '../../../contract/conditions.ts';
-import type { Condition, ConditionReason, ConditionType } from '../../../contract/conditions.ts';
+import type { Condition, ConditionReason } from '../../../contract/conditions.ts';
 import { formatPath } from '../../../contract/api/validate-schema.ts';
 import type { RenderOutcome } from '../../render/proxy-config.ts';
 import type { RenderProblem } from '../../render/problem.ts';
 import type { IsolationOutcome } from '../../render/network-policies.ts';
 import { postgresServicePort } from '../../render/services.ts';
+import { conditionsOf, timestamp } from '../conditions-of.ts';
+import type { Wanted } from '../conditions-of.ts';
 import type { Refusal, Verdict } from './check.ts';
 import type { NamespaceFacts } from './facts.ts';
 import { progressOf } from './progress.ts';
 import type { Progress } from './progress.ts';
-
-/** A condition before it has its time. */
-export type Wanted = Omit<Condition, 'lastTransitionTime'>;
 
 /** What the statuses are made of, beside the facts. */
 export interface StatusContext {
@@ -35,7 +34,7 @@ export function targetStatus(context: StatusContext, target: TargetResource): No
   const accepted = targetAccepted(context, target);
   const resolved = secretsResolved(facts, target, progress);
   const programmed = programmedCondition(progress, isServed(context, 'Target', target.metadata.uid), service === undefined ? 'the Service comes once every ready proxy has opened the port' : null);
-  const conditions = finish(target, facts, [accepted, resolved, programmed], [bypass(context, target)]);
+  const conditions = conditionsOf(target, facts.nowMs, [accepted, resolved, programmed], [bypass(context, target)], 'clients are served');
   const secrets = secretNames(target).map((secret) => ({ name: secret, ...versionOf(facts, secret) }));
   return {
     observedGeneration: generation,
@@ -62,7 +61,7 @@ export function policyStatus(context: StatusContext, policy: AccessPolicyResourc
   const programmed: Wanted = isVolatile
     ? { type: 'Programmed', status: 'False', reason: 'SpoolNotPersistent', message: 'recording.durability Fsync needs a spool that outlives the pod: set proxy.stateClaim in the chart' }
     : programmedCondition(progress, isServed(context, 'AccessPolicy', uid), null);
-  return { observedGeneration: generation, matchedTargets: verdict.render.selected.get(name)?.length ?? 0, programmed: `${progress.applied}/${progress.ready}`, conditions: finish(policy, facts, [accepted, resolved, programmed], []) };
+  return { observedGeneration: generation, matchedTargets: verdict.render.selected.get(name)?.length ?? 0, programmed: `${progress.applied}/${progress.ready}`, conditions: conditionsOf(policy, facts.nowMs, [accepted, resolved, programmed], [], 'in force on every ready proxy') };
 }
 
 /** What the namespace controller says about the ProxyConfig; the integrity conditions are another controller's. */
@@ -74,23 +73,6 @@ export function proxyConfigStatus(facts: NamespaceFacts, proxyConfig: ProxyConfi
     : { type: 'Available', status: 'False', reason: 'ProxyUnavailable', message: `no proxy is ready (${facts.pods.length} pods)` };
   const wanted = [programmedCondition(progress, true, null), available].map((condition) => ({ ...condition, observedGeneration: generation }));
   return { observedGeneration: generation, programmed: `${progress.applied}/${progress.ready}`, conditions: withTransitionTimes(proxyConfig.status?.conditions ?? [], wanted, timestamp(facts.nowMs)) };
-}
-
-/** Whole seconds, as conditions bear them. */
-export function timestamp(nowMs: number): string {
-  return `${new Date(nowMs).toISOString().slice(0, 19)}Z`;
-}
-
-/** Adds Ready (and Stalled while nothing but an edit helps), generations and times. */
-export function finish(object: { readonly metadata: { readonly generation?: number }; readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string; readonly lastTransitionTime: string }[] } | undefined }, facts: { readonly nowMs: number }, needed: readonly Wanted[], others: readonly Wanted[]): Condition[] {
-  const failing = needed.find((condition) => condition.status !== 'True');
-  const ready: Wanted = failing === undefined
-    ? { type: 'Ready', status: 'True', reason: 'Ready', message: 'in force on every ready proxy' }
-    : { type: 'Ready', status: failing.status, reason: failing.reason, message: failing.message };
-  const refused = needed.find((condition) => condition.type === 'Accepted' && condition.status === 'False');
-  const stalled: readonly Wanted[] = refused === undefined ? [] : [{ type: 'Stalled', status: 'True', reason: refused.reason, message: refused.message }];
-  const wanted = [...needed, ready, ...others, ...stalled].map((condition) => ({ ...condition, observedGeneration: object.metadata.generation ?? 0 }));
-  return [...withTransitionTimes(object.status?.conditions ?? [], wanted, timestamp(facts.nowMs))];
 }
 
 function targetAccepted(context: StatusContext, target: TargetResource): Wanted {
@@ -179,6 +161,3 @@ function versionOf(facts: NamespaceFacts, name: string): { readonly resourceVers
   const secret = facts.secrets.get(name);
   return secret === null || secret === undefined ? {} : { resourceVersion: secret.resourceVersion };
 }
-
-/** The types that this file writes, for the documentation's test. */
-export const writtenTypes: readonly ConditionType[] = ['Accepted', 'ResolvedRefs', 'Programmed', 'Ready', 'BypassBlocked', 'Available', 'Stalled'];
