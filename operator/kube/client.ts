@@ -14,7 +14,8 @@ export type Credentials =
  * @throws when the kubeconfig cannot be read, or its current context names no cluster.
  */
 export async function operatorClient(credentials: Credentials, options: Pick<KubeClientOptions, 'userAgent' | 'onRequest' | 'limits'> = {}): Promise<KubeClient> {
-  if (credentials.from === 'cluster') return inClusterClient({ ...credentials, ...options });
+  const named = { userAgent: 'sallyport-operator', ...options };
+  if (credentials.from === 'cluster') return inClusterClient({ ...credentials, ...named });
   const { kubeconfigClient } = await import('./kubeconfig-client.ts');
-  return kubeconfigClient(credentials.path, options);
+  return kubeconfigClient(credentials.path, named);
 }

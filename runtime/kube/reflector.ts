@@ -45,7 +45,7 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
   const cache = new Map<string, T>();
   const first = Promise.withResolvers<void>();
   first.promise.catch(() => {});
-  const state: State<T> = { options, cache, signal: stopped.signal, resourceVersion: '', reason: 'start', lastContactMs: 0, failures: 0, healthySinceMs: null, endWatch: () => {}, synced: false, onSynced: first.resolve };
+  const state: State<T> = { options, cache, signal: stopped.signal, resourceVersion: '', reason: 'start', listedMs: 0, lastContactMs: 0, failures: 0, healthySinceMs: null, endWatch: () => {}, synced: false, onSynced: first.resolve };
   const running = run(state);
   return {
     get: (key) => cache.get(key) ?? null,
@@ -73,6 +73,7 @@ interface State<T extends KubeObject> {
   /** Where the next watch starts; empty = list first, for `reason`. */
   resourceVersion: string;
   reason: RelistReason;
+  listedMs: number;
   lastContactMs: number;
   failures: number;
   /** Since when nothing failed; null = not yet since the last failure. */
@@ -116,6 +117,7 @@ async function relist<T extends KubeObject>(state: State<T>): Promise<void> {
   cache.clear();
   for (const [key, object] of next) cache.set(key, object);
   state.resourceVersion = resourceVersion;
+  state.listedMs = options.clock.monotonicMs();
   state.synced = true;
   options.onRelist?.(reason);
   for (const key of touched) tell(state, key);
@@ -126,14 +128,18 @@ async function watch<T extends KubeObject>(state: State<T>): Promise<void> {
   const { options } = state;
   const end = new AbortController();
   const endWatch = (): void => end.abort(new Error('listing again'));
-  const cancelRelist = options.clock.after(reflectorTimes.relistMs, () => wantRelist(state, 'periodic'));
+  const cancelRelist = options.clock.after(state.listedMs + reflectorTimes.relistMs - options.clock.monotonicMs(), () => wantRelist(state, 'periodic'));
   state.signal.addEventListener('abort', endWatch, { once: true });
   state.endWatch = endWatch;
+  let isOpen = false;
   try {
     if (state.signal.aborted) return;
     const lines = options.client.stream({
       method: 'GET', path: pathOf(options.kind, options.namespace), idleMs: options.idleMs ?? reflectorTimes.idleMs, signal: end.signal,
-      ...(options.metadataOnly === true ? { accept: partialObject } : {}), onOpen: () => contact(state),
+      ...(options.metadataOnly === true ? { accept: partialObject } : {}), onOpen() {
+        isOpen = true;
+        contact(state);
+      },
       query: {
         ...selectorsOf(queryOf(state)), watch: 'true', allowWatchBookmarks: 'true', resourceVersion: state.resourceVersion,
         timeoutSeconds: String(300 + Math.floor(options.random() * 300)),
@@ -142,7 +148,7 @@ async function watch<T extends KubeObject>(state: State<T>): Promise<void> {
     for await (const line of lines) take(state, line as WatchEvent<T>);
   } catch (error) {
     // We ended it ourselves, or it was silent: a quiet kind looks like a dead connection, so it is opened anew from where it was.
-    if (end.signal.aborted || (error instanceof KubeError && error.reason === 'Timeout' && state.healthySinceMs !== null)) return;
+    if (end.signal.aborted || (error instanceof KubeError && error.reason === 'Timeout' && isOpen)) return;
     throw error;
   } finally {
     cancelRelist();

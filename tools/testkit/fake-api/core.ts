@@ -67,7 +67,7 @@ export async function handle(core: Core, request: FakeRequest): Promise<Outcome>
     }
     const answer = request.method === 'GET' ? read(core.store, core.pages, route, request.query, request.accept, core.maxPage) : write(core, request, route);
     if (fault?.kind === 'reset-after') return { outcome: 'reset' };
-    return note(call, fault?.kind === 'stale-list' ? stale(core, answer) : answer);
+    return note(call, fault?.kind === 'stale-list' ? stale(answer) : answer);
   } catch (error) {
     if (error instanceof Refusal) return note(call, error.answer);
     throw error;
@@ -99,10 +99,10 @@ function start(core: Core, request: FakeRequest, route: Route, sink: WatchSink):
 }
 
 /** As a server that lags behind answers: without the newest object, at an older revision. */
-function stale(core: Core, answer: FakeAnswer): FakeAnswer {
+function stale(answer: FakeAnswer): FakeAnswer {
   const { items, metadata, ...rest } = answer.body as { items: readonly { metadata: { resourceVersion: string } }[]; metadata: object };
   const newest = Math.max(0, ...items.map((item) => Number(item.metadata.resourceVersion)));
-  return { ...answer, body: { ...rest, metadata: { ...metadata, resourceVersion: String(Math.max(core.store.oldest, newest - 1)) }, items: items.filter((item) => Number(item.metadata.resourceVersion) !== newest) } };
+  return { ...answer, body: { ...rest, metadata: { ...metadata, resourceVersion: String(newest - 1) }, items: items.filter((item) => Number(item.metadata.resourceVersion) !== newest) } };
 }
 
 function callOf(request: FakeRequest, route: Route): Call {

@@ -41,7 +41,10 @@ function silence(core: Core, request: KubeRequest & { readonly idleMs?: number }
       for (const signal of [request.signal, closed]) signal?.removeEventListener('abort', onAbort);
       reject(error);
     };
-    for (const signal of [request.signal, closed]) signal?.addEventListener('abort', onAbort, { once: true });
+    for (const signal of [request.signal, closed]) {
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (signal?.aborted === true) onAbort();
+    }
   });
 }
 

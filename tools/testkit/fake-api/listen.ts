@@ -75,12 +75,12 @@ async function answer(core: Core, options: ListenOptions, incoming: IncomingMess
   });
   switch (outcome.outcome) {
     case 'answer': return send(outcome.answer.status, outcome.answer.body, outcome.answer.headers);
-    case 'reset': return void incoming.socket.resetAndDestroy();
+    case 'reset': return void incoming.socket.destroy();
     case 'hang': return;
     case 'watch': {
       outgoing.writeHead(200, { 'content-type': 'application/json', 'transfer-encoding': 'chunked' });
       outgoing.flushHeaders();
-      const watch = outcome.start({ line: (value) => void outgoing.write(`${JSON.stringify(value)}\n`), end: (how) => (how === 'end' ? void outgoing.end() : void incoming.socket.resetAndDestroy()) });
+      const watch = outcome.start({ line: (value) => void outgoing.write(`${JSON.stringify(value)}\n`), end: (how) => (how === 'end' ? void outgoing.end() : void incoming.socket.destroy()) });
       outgoing.once('close', () => watch?.close('end'));
       return;
     }
