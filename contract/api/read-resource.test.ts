@@ -2,11 +2,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { statementClasses } from '../proxy-config.ts';
-import { formatFieldProblem, readResource } from './read-resource.ts';
+import { formatFieldProblem, isKindName, readResource } from './read-resource.ts';
 import { resourceKinds } from './schemas.gen.ts';
-import type { StructuralSchema } from './structural-schema.ts';
-import { withDefaults } from './validate-schema.ts';
-import { checkValidationRules } from './validation-rules.ts';
 
 interface Case { readonly name: string; readonly object: Record<string, unknown>; readonly old?: unknown; readonly expect: 'accepted' | 'rejected'; readonly message?: string }
 
@@ -20,41 +17,12 @@ function verdict(value: unknown, old?: unknown): string {
   return read.outcome === 'read' ? 'accepted' : read.problems.map(formatFieldProblem).join('\n');
 }
 
-describe('the cases of crds/examples get the verdict of the API server', () => {
-  test.each(cases.map((each) => [`${String(each.object['kind'])}: ${each.name}`, each] as const))('%s', (_name, each) => {
+describe('the cases of crds/examples about kinds that people write get the verdict of the API server', () => {
+  test.each(cases.filter((each) => isKindName(each.object['kind'])).map((each) => [`${String(each.object['kind'])}: ${each.name}`, each] as const))('%s', (_name, each) => {
     if (each.expect === 'accepted') expect(verdict(each.object, each.old)).toBe('accepted');
     else expect(verdict(each.object, each.old)).toContain(each.message);
   });
 });
-
-test('every CEL rule decides a case: replaced by true, some verdict changes', () => {
-  const undecided = Object.entries(resourceKinds).flatMap(([kind, { schema }]) => {
-    const own = cases.filter((each) => each.object['kind'] === kind);
-    const rulesBroken = (by: StructuralSchema): string => JSON.stringify(own.map((each) => checkValidationRules(by, withDefaults(by, each.object), each.old === undefined ? undefined : withDefaults(by, each.old)).length > 0));
-    const verdicts = rulesBroken(schema);
-    return rulesOf(schema).filter((_, place) => rulesBroken(withRuleTrue(schema, { place })) === verdicts);
-  });
-  expect(undecided).toEqual([]);
-});
-
-function innerSchemas(schema: StructuralSchema): readonly StructuralSchema[] {
-  return [...Object.values(schema.properties ?? {}), ...(schema.items === undefined ? [] : [schema.items])];
-}
-
-function rulesOf(schema: StructuralSchema): readonly string[] {
-  return [...(schema['x-kubernetes-validations'] ?? []).map((rule) => rule.rule), ...innerSchemas(schema).flatMap(rulesOf)];
-}
-
-/** The schema with the rule at a place (in the order of `rulesOf`) replaced by true. */
-function withRuleTrue(schema: StructuralSchema, at: { place: number }): StructuralSchema {
-  const rules = (schema['x-kubernetes-validations'] ?? []).map((rule) => (at.place-- === 0 ? { ...rule, rule: 'true' } : rule));
-  const properties = Object.fromEntries(Object.entries(schema.properties ?? {}).map(([name, inner]) => [name, withRuleTrue(inner, at)]));
-  return {
-    ...schema, 'x-kubernetes-validations': rules,
-    ...(schema.properties === undefined ? {} : { properties }),
-    ...(schema.items === undefined ? {} : { items: withRuleTrue(schema.items, at) }),
-  };
-}
 
 test('the statement classes of the schema are those of the classifier, and DDL', () => {
   const list = resourceKinds.AccessPolicy.schema.properties?.['spec']?.properties?.['rules']?.items?.properties?.['postgres']?.properties?.['statements']?.items?.enum;
