@@ -3,7 +3,7 @@ export type Durability = 'Write' | 'Fsync';
 
 /** The closed list of event names that the proxy writes (docs/audit.md has a row for each). */
 export type EventCode =
-  | 'auth.failed' | 'session.start' | 'session.end'
+  | 'auth.failed' | 'session.start' | 'session.end' | 'session.terminated'
   | 'statement.intent' | 'statement.result' | 'statement.denied' | 'statement.held' | 'statement.cancelled'
   | 'request.created' | 'request.decided' | 'request.expired' | 'request.withdrawn'
   | 'policy.changed' | 'log.opened' | 'log.closed' | 'log.recovered' | 'heartbeat' | 'audit.failed' | 'audit.restored'
@@ -121,7 +121,15 @@ export interface StatementAttempt {
 }
 
 /** Why a session ended: the closed list of all records and metrics. */
-export type EndReason = 'ClientClosed' | 'TargetClosed' | 'Expired' | 'Revoked' | 'Idle' | 'PolicyChanged' | 'RecorderFailed' | 'ProxyShutdown' | 'ProtocolViolation' | 'Failed';
+export type EndReason = 'ClientClosed' | 'TargetClosed' | 'Expired' | 'Revoked' | 'Idle' | 'PolicyChanged' | 'RecorderFailed' | 'ProxyShutdown' | 'ProtocolViolation' | 'Terminated' | 'Failed';
+
+/** What closes a session's record, for summaries of it. */
+export interface SessionSeal {
+  /** Null when there is no recording. `uri` is relative to the data directory, `sha256` 64 hex digits. */
+  readonly recording: { readonly uri: string; readonly sha256: string } | null;
+  /** Where its chain stands in the log: `log_seq` of its first and last line, and the hash of the last one, 64 hex digits. */
+  readonly log: { readonly origin: string; readonly firstSequence: number; readonly lastSequence: number; readonly chainHead: string };
+}
 
 /** A result column as the recording shows it. */
 export interface RecordedColumn {
@@ -154,6 +162,8 @@ export interface SessionRecorder {
   /** Writes what is buffered; call before the rows go to the client. Throws like recordIntents. Cheap when nothing is buffered. */
   flush(): void;
   end(reason: EndReason, totals: { readonly rows: number; readonly bytes: number; readonly denied: number }): Promise<void>;
+  /** After `end`; null when the record could not be closed by it. */
+  seal?(): SessionSeal | null;
 }
 
 /** Opens session records; refuses while the store cannot take them. */

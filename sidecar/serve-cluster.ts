@@ -1,11 +1,14 @@
 import { join } from 'node:path';
 import type { EventCode } from '../contract/audit.ts';
+import { printableText } from '../contract/printable-text.ts';
 import { type RuntimeClock, sleep, systemClock } from '../runtime/clock.ts';
 import { inClusterClient } from '../runtime/kube/in-cluster.ts';
 import { createLog, type Log } from '../runtime/log.ts';
 import { createMetrics } from '../runtime/metrics.ts';
 import { watchShutdown } from '../runtime/shutdown.ts';
 import { keyIdOf, openClusterApprovals } from './adapters/cluster/access-requests.ts';
+import { openAccessSessions } from './adapters/cluster/access-sessions.ts';
+import { createPeerClient, servePeers } from './adapters/cluster/peers.ts';
 import { sessionObjectName } from './adapters/cluster/session-object.ts';
 import { startAcks } from './adapters/cluster/ack.ts';
 import { ackEntry, type FailedTarget } from './adapters/cluster/ack-entry.ts';
@@ -13,6 +16,7 @@ import { ConfigHolder, type ConfigState } from './adapters/cluster/config-holder
 import { watchClusterConfig } from './adapters/cluster/config-watch.ts';
 import { type NamespaceKeys, readNamespaceKeys } from './adapters/cluster/keys.ts';
 import { openClusterSecrets } from './adapters/cluster/secrets.ts';
+import { proxyEvents } from './adapters/cluster/proxy-events.ts';
 import { snapshotFile } from './adapters/cluster/snapshot-file.ts';
 import { createIssuerKeys } from './adapters/jwks.ts';
 import { createLineEcho } from './adapters/line-echo.ts';
@@ -20,6 +24,7 @@ import { listenerCertificate } from './adapters/listener-certificate.ts';
 import { openRecorder } from './adapters/session-recorder.ts';
 import { createSqlParser } from './adapters/sql-parser.ts';
 import type { ClusterSettings } from './cluster-settings.ts';
+import { type Denial, deny } from './core/errors.ts';
 import { policyChanges } from './policy-changes.ts';
 import { serveProbes } from './probes.ts';
 import { type StartedProxy, startProxy } from './start-proxy.ts';
@@ -61,13 +66,22 @@ export async function serveCluster(settings: ClusterSettings): Promise<number> {
   const issuerKeys = closing.use(createIssuerKeys({ clock, log }));
   const parser = closing.use(await createSqlParser());
   recordPolicyChanges(config, (code, facts) => recorder.event(code, facts), log);
-  const approvals = closing.use(openClusterApprovals({
-    client, namespace, pod, config, aliases: wanted.identityAliases, keyId: keyIdOf(mounted.keys.digest), sessionObject: sessionObjectName, onEvent: (code, facts) => recorder.event(code, facts), clock, random: Math.random, log,
+  const events = closing.use(proxyEvents({ client, namespace, pod, clock, log }));
+  let terminate: (sessionId: string, denial: Denial) => void = () => undefined;
+  const sessions = closing.use(openAccessSessions(recorder, {
+    client, namespace, pod, objects: wanted.sessionObjects, config: () => config.current()?.config ?? null, clock, random: Math.random, log, announce: events.session,
+    terminate: (sessionId, { by, reason }) => terminate(sessionId, deny('SESSION_TERMINATED', { detail: terminatedBy(by, reason) })),
   }));
+  const approvals = closing.use(openClusterApprovals({
+    client, namespace, pod, config, aliases: wanted.identityAliases, keyId: keyIdOf(mounted.keys.digest), sessionObject: sessionObjectName, onEvent: (code, facts) => recorder.event(code, facts), announce: events.request, clock, random: Math.random, log,
+  }));
+  const peers = { namespace, key: mounted.keys.peers, port: settings.ports.peers, clock, log };
   const proxy = await startProxy({
-    config, approver: approvals, keys: issuerKeys, secrets, recorders: recorder, parser, clock, log, metrics, namespace, bindHost: settings.bindHost, maxSessions: wanted.maxSessions, allowPlaintextLoopback: false,
-    tls: mounted.tls, digestKey: mounted.keys.digest, maskingKey: mounted.keys.masking, closed: () => (config.deniesNew() ? 'CONFIG_STALE' : null),
+    config, approver: approvals, keys: issuerKeys, secrets, recorders: sessions.recorders, parser, clock, log, metrics, namespace, bindHost: settings.bindHost, maxSessions: wanted.maxSessions, allowPlaintextLoopback: false,
+    tls: mounted.tls, cancelPeers: createPeerClient(peers), digestKey: mounted.keys.digest, maskingKey: mounted.keys.masking, closed: () => (config.deniesNew() ? 'CONFIG_STALE' : null),
   });
+  terminate = (sessionId, denial) => proxy.registry.list().find((session) => session.id === sessionId)?.end({ reason: 'Terminated', denial });
+  closing.use(await servePeers({ ...peers, host: settings.bindHost, onCancel: (pid, key) => proxy.cancelForPeer(pid, key) }));
   const endNow = new AbortController();
   closing.defer(() => proxy.drain({ deadlineMs: 0, acceptMs: 0, ports: 'close', hurry: endNow.signal }));
 
@@ -111,6 +125,10 @@ export async function serveCluster(settings: ClusterSettings): Promise<number> {
   await closing.disposeAsync();
   log.info('stopped');
   return 0;
+}
+
+function terminatedBy(by: string, reason: string): string {
+  return printableText(reason === '' ? `ended by ${by}` : `ended by ${by}: ${reason}`, { oneLine: true });
 }
 
 interface Mounted {

@@ -11,7 +11,7 @@ import { EqualityBudget } from './core/session/equality-budget.ts';
 import { SessionRegistry } from './core/session/registry.ts';
 import { createTally } from './core/session/tally.ts';
 import { createInspectionCache } from './core/sql/inspection-cache.ts';
-import { CancelKeys } from './postgres/cancel-keys.ts';
+import { CancelKeys, type CancelPeers } from './postgres/cancel-keys.ts';
 import { Catalogs } from './postgres/catalogs.ts';
 import { type PostgresDeps, serveConnection } from './postgres/connection.ts';
 import type { Admission } from './postgres/listener.ts';
@@ -38,12 +38,16 @@ export interface ProxyAdapters {
   readonly maskingKey: Uint8Array;
   readonly namespace: string;
   readonly maxSessions: number;
+  /** Other replicas, asked about cancel keys that this one does not know. */
+  readonly cancelPeers?: CancelPeers;
   /** Why nobody may be admitted now, although there is a config; null = go on. */
   readonly closed?: () => ErrorCode | null;
 }
 
 export interface StartedProxy extends RunningProxy {
   readonly registry: SessionRegistry;
+  /** A cancel key that another replica was shown. */
+  cancelForPeer(pid: number, key: Buffer): 'cancelled' | 'unknown';
 }
 
 /** Wires the core to its adapters and starts the listeners. The one place where a session's parts are put together, for both modes. */
@@ -59,9 +63,10 @@ export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy>
     tally.recorderFailures[code]++;
     for (const session of registry.list()) session.end({ reason: 'RecorderFailed', denial: deny(code) });
   });
+  const cancelKeys = new CancelKeys(clock);
   const deps: PostgresDeps = {
     config, keys, registry, approver, clock, log, secrets, recorders, newSessionId: () => ulid(clock.now(), randomBytes(10)), digestKey: adapters.digestKey, tls: adapters.tls, allowPlaintextLoopback: adapters.allowPlaintextLoopback,
-    cancelKeys: new CancelKeys(clock), equalities: new EqualityBudget(), count: (outcome) => metrics.connection({ protocol: 'postgres', outcome }), tally,
+    cancelKeys, cancelPeers: adapters.cancelPeers ?? null, equalities: new EqualityBudget(), count: (outcome) => metrics.connection({ protocol: 'postgres', outcome }), tally,
     openInspector: (session) => openSessionInspector({ session, parser, cache, catalog: catalogs.open(session.permit), maskKey, digestKey: adapters.digestKey }),
   };
   const prepareKeys = (): void => void keys.prepare(config.current()?.config.identityProviders ?? []);
@@ -72,5 +77,5 @@ export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy>
     metrics: { connection: (outcome) => metrics.accepted({ outcome }) },
     serve: (socket: Socket, admission: Admission, target: string) => serveConnection(socket, admission, target, deps),
   });
-  return { ...running, registry };
+  return { ...running, registry, cancelForPeer: (pid, key) => cancelKeys.cancelForPeer(pid, key) };
 }

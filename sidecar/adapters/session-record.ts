@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import type { BackendFacts, EndReason, RecordedColumn, SessionRecorder, SessionSubject, StatementAttempt, StatementIntent, StatementResult } from '../../contract/audit.ts';
+import type { BackendFacts, EndReason, RecordedColumn, SessionRecorder, SessionSeal, SessionSubject, StatementAttempt, StatementIntent, StatementResult } from '../../contract/audit.ts';
 import { SallyportError } from '../core/errors.ts';
 import type { Clock } from '../core/ports.ts';
 import { newChain, type SessionChain } from '../core/recording/encode.ts';
@@ -50,6 +50,8 @@ export class SessionRecord implements SessionRecorder {
   #failure: SallyportError | null = null;
   #abandoned = false;
   #ending: Promise<void> | null = null;
+  #firstSeq = 0;
+  #seal: SessionSeal | null = null;
 
   constructor(sessionId: string, deps: SessionRecordDeps) {
     this.sessionId = sessionId;
@@ -65,6 +67,7 @@ export class SessionRecord implements SessionRecorder {
     this.#startedMs = startedMs;
     this.#durable = subject.recording.durability === 'Fsync';
     this.#guarded(() => {
+      this.#firstSeq = log.size;
       log.add('session.start', events.sessionStart(clock.now()), this.#chain);
       this.#events = events;
       log.write();
@@ -186,6 +189,10 @@ export class SessionRecord implements SessionRecorder {
     return this.#ending;
   }
 
+  seal(): SessionSeal | null {
+    return this.#seal;
+  }
+
   /** The log has failed: the new log will close this session, so only the file is let go. */
   abandon(): void {
     this.#abandoned = true;
@@ -209,9 +216,14 @@ export class SessionRecord implements SessionRecorder {
       const seal = await sealRecording(recordings, this.sessionId, { sync: this.#durable });
       if (this.#abandoned || log.failed) return;
       const sums = { durationMs: monotonicMs - this.#startedMs, statements: this.#intents, denied: this.#denied, rows, bytes: totals?.bytes ?? this.#bytes };
+      const lastSequence = log.size;
       log.add('session.end', events.sessionEnd(clock.now(), reason, sums, seal), this.#chain);
       log.checkpoint();
       if (this.#durable) await log.sync();
+      this.#seal = {
+        recording: seal === null ? null : { uri: seal.uri, sha256: seal.sha256.replace(/^sha256:/, '') },
+        log: { origin: log.origin, firstSequence: this.#firstSeq, lastSequence, chainHead: this.#chain.prevHash },
+      };
     } catch (error) {
       this.#deps.failed(error);
     } finally {

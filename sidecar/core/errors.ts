@@ -45,6 +45,7 @@ export const errorTable = {
   SESSION_LIMIT_REACHED: { text: 'you have too many sessions on this target', remedy: 'close one of them' },
   SESSION_EXPIRED: { text: 'the session has reached its end', remedy: 'connect again' },
   SESSION_REVOKED: { text: 'the access that this session rests on was revoked', remedy: 'ask the owners of the target' },
+  SESSION_TERMINATED: { text: 'somebody with the right to do so ended this session', remedy: 'ask the person that the detail names' },
   SESSION_IDLE: { text: 'the session was idle for too long', remedy: 'connect again' },
   STATEMENT_DENIED: { text: 'statement denied', remedy: 'ask the owners of the policy, or use a statement that a rule allows' },
   STATEMENT_NOT_ALLOWED: { text: 'no rule allows this statement', remedy: 'ask the owners of the policy for a rule that allows it' },

@@ -14,6 +14,12 @@ export interface IssuedCancelKey {
 /** What became of a CancelRequest; the client is told nothing in any case. */
 export type CancelOutcome = 'cancelled' | 'unknown' | 'limited';
 
+/** The other replicas of this proxy, where there are any: one of them may hold the session of a key that this one does not know. */
+export interface CancelPeers {
+  /** Asks them once; bounded in time, never rejects. */
+  cancel(pid: number, key: Buffer): Promise<void>;
+}
+
 /** CancelRequests of one address in one second; more are not looked at. */
 const limitPerSecond = 10;
 /** Addresses remembered at once. At the limit all are forgotten together: the loss is one second of exactness. */
@@ -56,7 +62,11 @@ export class CancelKeys {
 
   /** Handles one CancelRequest: at most ten a second from one address, pid and key compared in constant time. */
   cancel(pid: number, key: Buffer, remoteAddress: string): CancelOutcome {
-    if (!this.#mayTry(remoteAddress)) return 'limited';
+    return this.#mayTry(remoteAddress) ? this.cancelForPeer(pid, key) : 'limited';
+  }
+
+  /** The same without the limit: the replica that was asked by the client has counted it. */
+  cancelForPeer(pid: number, key: Buffer): 'cancelled' | 'unknown' {
     const entry = this.#entries.get(pid);
     // An unknown pid costs the same comparison, so that time does not tell which pids exist. Digests have one length whatever was sent.
     const fits = timingSafeEqual(digestOf(key), entry?.digest ?? noDigest);

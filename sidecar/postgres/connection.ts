@@ -8,7 +8,7 @@ import { type AdmissionDeps, openSession } from '../core/session/open-session.ts
 import type { EqualityBudget } from '../core/session/equality-budget.ts';
 import type { Session, SessionEnd } from '../core/session/session.ts';
 import { countDenial, type Tally } from '../core/session/tally.ts';
-import type { CancelKeys } from './cancel-keys.ts';
+import type { CancelKeys, CancelPeers } from './cancel-keys.ts';
 import { cancelUpstream } from './cancel-upstream.ts';
 import { explainCutToken, ownParameters, PostgresClientPort } from './client-port.ts';
 import type { SessionInspector } from './inspector.ts';
@@ -26,6 +26,8 @@ export interface PostgresDeps extends AdmissionDeps {
   readonly secrets: SecretSource;
   readonly recorders: RecorderFactory;
   readonly cancelKeys: CancelKeys;
+  /** Null where there is one replica only. */
+  readonly cancelPeers?: CancelPeers | null;
   readonly equalities: EqualityBudget;
   /** Reads the catalog if need be. Throws CATALOG_UNAVAILABLE. */
   readonly openInspector: (session: Session, upstream: Upstream) => Promise<SessionInspector>;
@@ -46,7 +48,9 @@ export async function serveConnection(socket: Socket, admission: Admission, targ
   if (startup.kind === 'closed') return deps.count('closed');
   if (startup.kind === 'cancel') {
     deps.count('cancel');
-    deps.cancelKeys.cancel(startup.pid, startup.key, startup.remote.ip);
+    const outcome = deps.cancelKeys.cancel(startup.pid, startup.key, startup.remote.ip);
+    // The Service may have led the client to another replica than the one that holds its session.
+    if (outcome === 'unknown') await deps.cancelPeers?.cancel(startup.pid, startup.key);
     // Over TLS libpq takes an end without close_notify for an error of the cancel.
     await sendAndClose(startup.socket, null);
     return;

@@ -90,8 +90,8 @@ function requesterUid(subject: string): string {
   return subject.length <= 128 ? subject : createHash('sha256').update(subject).digest('hex');
 }
 
-/** An agent in the form in which the API server knows it, as far as its token's subject tells; of an unknown issuer nobody can be known there. */
-function agentName(agent: { readonly issuer: string; readonly subject: string }, providers: readonly IdentityProvider[]): string {
+/** An agent in the form in which the API server knows it, as far as its token's subject tells; of an unknown issuer nobody can be known there. At most 253 characters. */
+export function agentName(agent: { readonly issuer: string; readonly subject: string }, providers: readonly IdentityProvider[]): string {
   const provider = providers.find((candidate) => candidate.issuer === agent.issuer);
   const name = provider === undefined ? `${agent.issuer}#${agent.subject}` : provider.type === 'ServiceAccount' ? agent.subject : provider.usernamePrefix + agent.subject;
   return name.length <= 253 ? name : `sha256:${createHash('sha256').update(name).digest('hex')}`;

@@ -23,6 +23,7 @@ export const eventCatalog: Readonly<Record<EventCode, CatalogRow>> = {
   'auth.failed': { category: 3, class: 3002, activity: 1, activityName: 'Logon', severity: 2, chained: false },
   'session.start': { ...datastore, activity: 3, activityName: 'Connect', severity: 1 },
   'session.end': { category: 3, class: 3002, activity: 2, activityName: 'Logoff', severity: 1, chained: true },
+  'session.terminated': { ...entity, activity: 9, activityName: 'Disable', severity: 3 },
   'statement.intent': { ...statement, severity: 1 },
   'statement.result': { ...statement, severity: 1 },
   'statement.denied': { ...statement, severity: 3 },

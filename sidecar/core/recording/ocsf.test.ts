@@ -26,7 +26,7 @@ function samples(): ReadonlyMap<EventCode, Readonly<Record<string, unknown>>> {
     ...(['statement.denied', 'statement.held', 'statement.cancelled'] as const).map((event) => [event, events.attempt(now, 2, { event, intent: attempt, code: 'STATEMENT_DENIED', request: null }), chain] as const),
     ['session.end', events.sessionEnd(now, 'ClientClosed', { durationMs: 5, statements: 1, denied: 1, rows: 50, bytes: 4120 }, { uri: 'recordings/x', sha256: 'sha256:aa', bytes: 9 }), chain],
     ['auth.failed', authFailedBody(now, { code: 'TOKEN_EXPIRED', client, target: 'orders-db', requestedUser: 'a', username: null, issuer: null }), null],
-    ...(['request.created', 'request.decided', 'request.expired', 'request.withdrawn', 'policy.changed', 'evidence.exported'] as const).map((code) => [code, factsBody(code, now, facts), null] as const),
+    ...(['request.created', 'request.decided', 'request.expired', 'request.withdrawn', 'policy.changed', 'session.terminated', 'evidence.exported'] as const).map((code) => [code, factsBody(code, now, facts), null] as const),
     ...(['log.opened', 'log.closed', 'log.recovered', 'heartbeat', 'audit.failed', 'audit.restored'] as const).map((code) => [code, lifecycleBody(code, now, { log: {} }), null] as const),
   ];
   return new Map(bodies.map(([code, body, owner]) => [code, JSON.parse(encoder.next(code, body, owner)) as Readonly<Record<string, unknown>>]));

@@ -29,7 +29,7 @@ export function createTally(): Tally {
     statements: zeros(['allowed', 'approved', 'denied', 'held', 'cancelled']),
     denials: zeros(Object.keys(errorTable) as ErrorCode[]),
     parseFailures: zeros(['SYNTAX_ERROR', 'STATEMENT_TOO_LONG', 'STATEMENT_TOO_DEEP', 'PARSE_TIMEOUT', 'ENCODING_INVALID']),
-    sessionEnds: zeros(['ClientClosed', 'TargetClosed', 'Expired', 'Revoked', 'Idle', 'PolicyChanged', 'RecorderFailed', 'ProxyShutdown', 'ProtocolViolation', 'Failed']),
+    sessionEnds: zeros(['ClientClosed', 'TargetClosed', 'Expired', 'Revoked', 'Idle', 'PolicyChanged', 'RecorderFailed', 'ProxyShutdown', 'ProtocolViolation', 'Terminated', 'Failed']),
     recorderFailures: zeros(['RECORDER_FAILED', 'STORAGE_FULL']),
     maskedCells: 0, heldLogins: 0,
   };
