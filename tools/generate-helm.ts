@@ -3,10 +3,11 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments, stringify } from 'yaml';
 import { operatorName, systemNamespace } from '../contract/names.ts';
-import { crdsValuesSchema, valuesSchema } from './helm-values.ts';
+import { crdsValuesSchema, valuesSchema, valuesTable } from './helm-values.ts';
 
 /**
- * crds/*.yaml and crds/admission/*.yaml -> templates of the charts; the version of package.json -> both Chart.yaml; values.yaml and the operator's settings -> values.schema.json.
+ * crds/*.yaml and crds/admission/*.yaml -> templates of the charts; the version of package.json -> both Chart.yaml; values.yaml and the operator's settings -> values.schema.json and
+ * the table of docs/install.md.
  *
  * The charts' copies differ from their sources in four things only: comments are gone, blanks in descriptions are collapsed, `{{` is escaped, and the operator's
  * namespace in admission expressions is the release's.
@@ -30,7 +31,12 @@ export async function generateHelm(root: URL): Promise<ReadonlyMap<string, strin
   for (const path of ['helm/sallyport/Chart.yaml', 'helm/sallyport-crds/Chart.yaml']) files.set(path, withVersion(await read(path), version));
   files.set('helm/sallyport/values.schema.json', json(valuesSchema(await read('helm/sallyport/values.yaml'))));
   files.set('helm/sallyport-crds/values.schema.json', json(crdsValuesSchema(await read('helm/sallyport-crds/values.yaml'))));
+  files.set('docs/install.md', withTable(await read('docs/install.md'), valuesTable(await read('helm/sallyport/values.yaml'))));
   return files;
+}
+
+function withTable(document: string, table: string): string {
+  return document.replace(/(<!-- values: [^\n]*-->\n)[\s\S]*?(<!-- end of values -->)/, (_, start: string, end: string) => `${start}\n${table}\n\n${end}`);
 }
 
 function json(value: unknown): string {

@@ -9,7 +9,7 @@ let copy: string;
 
 beforeEach(() => {
   copy = mkdtempSync(join(tmpdir(), 'sallyport-verify-'));
-  for (const path of ['crds', 'helm', 'package.json', 'contract/api', 'docs/reference', 'docs/errors.md', 'sidecar/core/errors.ts', 'biome.json']) cpSync(path, join(copy, path), { recursive: true });
+  for (const path of ['crds', 'helm', 'package.json', 'contract/api', 'docs/reference', 'docs/errors.md', 'docs/install.md', 'sidecar/core/errors.ts', 'biome.json']) cpSync(path, join(copy, path), { recursive: true });
 });
 afterEach(() => rmSync(copy, { recursive: true, force: true }));
 
