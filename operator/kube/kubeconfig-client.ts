@@ -52,8 +52,8 @@ async function fill(config: KubeConfig): Promise<RequestOptions> {
 }
 
 function headerList(headers: RequestOptions['headers']): readonly string[] {
-  if (headers === undefined || Array.isArray(headers)) return headers ?? [];
-  return Object.entries(headers).flatMap(([name, value]) => [value ?? []].flat().flatMap((each) => [name, String(each).trim()]));
+  if (Array.isArray(headers)) throw new TypeError('credentials came as a list of headers');
+  return Object.entries(headers ?? {}).flatMap(([name, value]) => [value ?? []].flat().flatMap((each) => [name, String(each).trim()]));
 }
 
 function toBuffer(value: unknown): Buffer | null {

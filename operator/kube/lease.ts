@@ -1,6 +1,6 @@
 import { type RuntimeClock, sleep } from '../../runtime/clock.ts';
-import { type KubeClient, KubeError, type KubeObject, pathOf } from '../../runtime/kube/kube-client.ts';
-import { createObject, getObject, replaceObject } from '../../runtime/kube/verbs.ts';
+import { type KubeClient, KubeError, type KubeObject } from '../../runtime/kube/kube-client.ts';
+import { createObject, getObject, replaceObject, type VerbOptions } from '../../runtime/kube/verbs.ts';
 import { kinds } from './kinds.ts';
 
 /** coordination.k8s.io/v1 Lease. */
@@ -102,26 +102,26 @@ async function attempt(options: ElectionOptions, state: State, signal: AbortSign
   const startedMs = options.clock.monotonicMs();
   // A holder writes at once with the version that it wrote last; a conflict makes it read again.
   if (!state.isHolding) {
-    const lease = await getObject<LeaseObject>(options.client, kinds.lease, options.namespace, options.name, { signal });
-    look(options, state, lease);
+    const lease = await read(options, state, signal);
     if (lease !== null && !isFree(options, state, lease)) return;
   }
   try {
-    state.lease = await write(options, state, signal);
+    look(options, state, await write(options, state, signal));
   } catch (error) {
     if (!(error instanceof KubeError && error.status === 409)) throw error;
-    return adopt(options, state, signal);
+    // Our own last write may have arrived without its answer; another's means that it is over.
+    const lease = await read(options, state, signal);
+    if (lease?.spec?.holderIdentity !== options.identity) state.leaderUntilMs = Number.NEGATIVE_INFINITY;
+    return;
   }
-  look(options, state, state.lease);
   state.isHolding = true;
   state.leaderUntilMs = startedMs + leaseTimes.renewDeadlineMs;
 }
 
-/** After a conflict: our own last write may have arrived without its answer; another's means that it is over. */
-async function adopt(options: ElectionOptions, state: State, signal: AbortSignal): Promise<void> {
-  const lease = await getObject<LeaseObject>(options.client, kinds.lease, options.namespace, options.name, { signal });
+async function read(options: ElectionOptions, state: State, signal: AbortSignal): Promise<LeaseObject | null> {
+  const lease = await getObject<LeaseObject>(options.client, kinds.lease, options.namespace, options.name, callOf(options, state, signal));
   look(options, state, lease);
-  if (state.isHolding && lease?.spec?.holderIdentity !== options.identity) state.leaderUntilMs = Number.NEGATIVE_INFINITY;
+  return lease;
 }
 
 function look(options: ElectionOptions, state: State, lease: LeaseObject | null): void {
@@ -147,23 +147,22 @@ function write(options: ElectionOptions, state: State, signal: AbortSignal): Pro
     holderIdentity: options.identity, leaseDurationSeconds: leaseTimes.leaseMs / 1_000, renewTime: now,
     acquireTime: isOurs ? before.acquireTime ?? now : now, leaseTransitions: (before?.leaseTransitions ?? 0) + (isOurs || before === undefined ? 0 : 1),
   };
-  if (state.lease === null) return createObject<LeaseObject>(options.client, kinds.lease, options.namespace, { ...head, metadata: { name: options.name, namespace: options.namespace }, spec }, { signal });
-  return put(options, { ...state.lease, spec }, signal);
+  const call = callOf(options, state, signal);
+  if (state.lease === null) return createObject<LeaseObject>(options.client, kinds.lease, options.namespace, { ...head, metadata: { name: options.name, namespace: options.namespace }, spec }, call);
+  return replaceObject<LeaseObject>(options.client, kinds.lease, { ...state.lease, ...head, spec }, call);
 }
 
 async function release(options: ElectionOptions, state: State): Promise<void> {
   if (state.lease === null) return;
   const spec = { ...state.lease.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(options.clock.now()) };
-  try {
-    await replaceObject(options.client, kinds.lease, { ...state.lease, spec });
-  } catch (error) {
-    // Then it expires.
-    options.onError?.(error);
-  }
+  // Where it fails the Lease expires.
+  await replaceObject(options.client, kinds.lease, { ...state.lease, ...head, spec }, { timeoutMs: requestTimeoutMs }).catch((error: unknown) => options.onError?.(error));
 }
 
-function put(options: ElectionOptions, lease: LeaseObject, signal: AbortSignal): Promise<LeaseObject> {
-  return options.client.request({ method: 'PUT', path: pathOf(kinds.lease, options.namespace, options.name), body: { ...lease, ...head }, timeoutMs: requestTimeoutMs, signal }) as Promise<LeaseObject>;
+/** A renewal that hangs must leave time for another one, and the last one must not outlast the deadline. */
+function callOf(options: ElectionOptions, state: State, signal: AbortSignal): VerbOptions {
+  const leftMs = state.isHolding ? state.leaderUntilMs - options.clock.monotonicMs() : requestTimeoutMs;
+  return { signal, timeoutMs: Math.max(1, Math.min(requestTimeoutMs, leftMs)) };
 }
 
 function lose(options: ElectionOptions, state: State): void {
@@ -172,7 +171,6 @@ function lose(options: ElectionOptions, state: State): void {
 }
 
 const head = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' } as const;
-/** A renewal that hangs must leave time for another one. */
 const requestTimeoutMs = 4_000;
 
 function microTime(unixMs: number): string {

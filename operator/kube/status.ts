@@ -10,7 +10,7 @@ import { mergePatch } from '../../runtime/kube/verbs.ts';
  */
 export async function writeStatus(client: KubeClient, kind: KubeKind, current: KubeObject, wanted: Readonly<Record<string, unknown>>, options: { readonly fieldManager: string; readonly signal?: AbortSignal }): Promise<boolean> {
   const before = (current.status ?? {}) as Readonly<Record<string, unknown>>;
-  const changes = Object.entries(wanted).filter(([name, value]) => !isEqual(before[name] ?? null, value ?? null)).map(([name, value]) => [name, patchOf(before[name], value)]);
+  const changes = Object.entries(wanted).filter(([name, value]) => !isEqual(before[name] ?? null, value ?? null)).map(([name, value]) => [name, patchOf(before[name], value)] as const);
   if (changes.length === 0) return false;
   const { name, namespace, uid } = current.metadata;
   const patch = { metadata: { ...(uid === undefined ? {} : { uid }) }, status: Object.fromEntries(changes) };

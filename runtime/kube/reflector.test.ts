@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { kinds } from '../../operator/kube/kinds.ts';
 import type { Fault, FaultRule } from '../../tools/testkit/fake-api/faults.ts';
+import { testKinds as kinds } from '../../tools/testkit/fake-api/route.ts';
 import { type FakeApi, fakeApiServer } from '../../tools/testkit/fake-api-server.ts';
 import { type FakeClock, fakeClock } from '../../tools/testkit/fake-clock.ts';
 import { pass, settle, until } from '../../tools/testkit/settle.ts';

@@ -3,6 +3,8 @@ import { type KubeClient, KubeError, type KubeKind, type KubeList, type KubeObje
 /** What every verb takes. */
 export interface VerbOptions {
   readonly signal?: AbortSignal;
+  /** Default 15 s. */
+  readonly timeoutMs?: number;
 }
 
 /** Which objects of a kind, as the API server filters them. */
@@ -17,7 +19,7 @@ export interface ListQuery extends VerbOptions {
 export async function getObject<T extends KubeObject>(client: KubeClient, kind: KubeKind, namespace: string | null, name: string, options: VerbOptions & { readonly metadataOnly?: boolean; readonly fromCache?: boolean } = {}): Promise<T | null> {
   try {
     return await client.request({
-      method: 'GET', path: pathOf(kind, namespace, name), ...signalOf(options), ...(options.metadataOnly === true ? { accept: partialObject } : {}),
+      method: 'GET', path: pathOf(kind, namespace, name), ...callOf(options), ...(options.metadataOnly === true ? { accept: partialObject } : {}),
       ...(options.fromCache === true ? { query: { resourceVersion: '0' } } : {}),
     }) as T;
   } catch (error) {
@@ -50,7 +52,7 @@ export async function* listPages<T extends KubeObject>(client: KubeClient, kind:
   do {
     const page = await client.request({
       method: 'GET', path: pathOf(kind, namespace), query: { ...selectorsOf(query), limit: '500', ...(next === '' ? {} : { continue: next }) },
-      ...signalOf(query), ...(query.metadataOnly === true ? { accept: partialList } : {}),
+      ...callOf(query), ...(query.metadataOnly === true ? { accept: partialList } : {}),
     }) as KubeList<T>;
     next = page.metadata.continue ?? '';
     // The API server writes null for an empty list of some kinds.
@@ -61,7 +63,7 @@ export async function* listPages<T extends KubeObject>(client: KubeClient, kind:
 /** Creates an object. @throws KubeError 409 `AlreadyExists`. */
 export async function createObject<T extends KubeObject>(client: KubeClient, kind: KubeKind, namespace: string | null, body: T, options: VerbOptions & { readonly dryRun?: boolean; readonly fieldManager?: string } = {}): Promise<T> {
   return await client.request({
-    method: 'POST', path: pathOf(kind, namespace), body, ...signalOf(options),
+    method: 'POST', path: pathOf(kind, namespace), body, ...callOf(options),
     query: { ...(options.dryRun === true ? { dryRun: 'All' } : {}), ...(options.fieldManager === undefined ? {} : { fieldManager: options.fieldManager }) },
   }) as T;
 }
@@ -69,7 +71,7 @@ export async function createObject<T extends KubeObject>(client: KubeClient, kin
 /** Replaces an object (PUT). With a `resourceVersion` in the body: @throws KubeError 409 `Conflict` when the stored object has another. */
 export async function replaceObject<T extends KubeObject>(client: KubeClient, kind: KubeKind, body: T, options: VerbOptions & { readonly subresource?: string; readonly fieldManager?: string } = {}): Promise<T> {
   return await client.request({
-    method: 'PUT', path: pathOf(kind, body.metadata.namespace ?? null, body.metadata.name, options.subresource), body, ...signalOf(options),
+    method: 'PUT', path: pathOf(kind, body.metadata.namespace ?? null, body.metadata.name, options.subresource), body, ...callOf(options),
     ...(options.fieldManager === undefined ? {} : { query: { fieldManager: options.fieldManager } }),
   }) as T;
 }
@@ -88,7 +90,7 @@ export interface ApplyBody {
  */
 export async function applyObject<T extends KubeObject>(client: KubeClient, kind: KubeKind, body: ApplyBody, options: VerbOptions & { readonly fieldManager: string; readonly force?: boolean; readonly subresource?: string; readonly dryRun?: boolean }): Promise<T> {
   return await client.request({
-    method: 'PATCH', path: pathOf(kind, body.metadata.namespace ?? null, body.metadata.name, options.subresource), contentType: 'application/apply-patch+yaml', ...signalOf(options),
+    method: 'PATCH', path: pathOf(kind, body.metadata.namespace ?? null, body.metadata.name, options.subresource), contentType: 'application/apply-patch+yaml', ...callOf(options),
     body: { apiVersion: kind.group === '' ? kind.version : `${kind.group}/${kind.version}`, kind: kind.kind, ...body },
     query: { fieldManager: options.fieldManager, force: String(options.force === true), ...(options.dryRun === true ? { dryRun: 'All' } : {}) },
   }) as T;
@@ -97,7 +99,7 @@ export async function applyObject<T extends KubeObject>(client: KubeClient, kind
 /** JSON merge patch: null removes a field, lists are replaced whole. `metadata.uid` or `metadata.resourceVersion` in it are preconditions (409). */
 export async function mergePatch<T extends KubeObject>(client: KubeClient, kind: KubeKind, namespace: string | null, name: string, patch: unknown, options: VerbOptions & { readonly subresource?: string; readonly fieldManager?: string } = {}): Promise<T> {
   return await client.request({
-    method: 'PATCH', path: pathOf(kind, namespace, name, options.subresource), contentType: 'application/merge-patch+json', body: patch, ...signalOf(options),
+    method: 'PATCH', path: pathOf(kind, namespace, name, options.subresource), contentType: 'application/merge-patch+json', body: patch, ...callOf(options),
     ...(options.fieldManager === undefined ? {} : { query: { fieldManager: options.fieldManager } }),
   }) as T;
 }
@@ -107,7 +109,7 @@ export async function deleteObject(client: KubeClient, kind: KubeKind, namespace
   const preconditions = { ...(options.uid === undefined ? {} : { uid: options.uid }), ...(options.resourceVersion === undefined ? {} : { resourceVersion: options.resourceVersion }) };
   try {
     await client.request({
-      method: 'DELETE', path: pathOf(kind, namespace, name), ...signalOf(options),
+      method: 'DELETE', path: pathOf(kind, namespace, name), ...callOf(options),
       body: { kind: 'DeleteOptions', apiVersion: 'v1', propagationPolicy: 'Background', ...(Object.keys(preconditions).length === 0 ? {} : { preconditions }) },
     });
   } catch (error) {
@@ -127,6 +129,6 @@ export function selectorsOf(query: ListQuery): Readonly<Record<string, string>> 
 export const partialObject = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
 const partialList = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 
-function signalOf(options: VerbOptions): { readonly signal?: AbortSignal } {
-  return options.signal === undefined ? {} : { signal: options.signal };
+function callOf(options: VerbOptions): VerbOptions {
+  return { ...(options.signal === undefined ? {} : { signal: options.signal }), ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }) };
 }

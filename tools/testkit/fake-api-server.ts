@@ -4,7 +4,7 @@ import { type Call, isWrite } from './fake-api/calls.ts';
 import type { Core } from './fake-api/core.ts';
 import { createFaults, type Faults } from './fake-api/faults.ts';
 import { inProcessClient } from './fake-api/in-process-client.ts';
-import type { Json, Stored } from './fake-api/json.ts';
+import { copyOf, type Json, type Stored } from './fake-api/json.ts';
 import { type FakeListener, listen, type ListenOptions } from './fake-api/listen.ts';
 import type { Rbac } from './fake-api/rbac.ts';
 import type { FakeWatch } from './fake-api/reads.ts';
@@ -79,8 +79,8 @@ export function fakeApiServer(options: FakeApiOptions = {}): FakeApi {
     writes: () => calls.filter(isWrite),
     forgetCalls: () => void calls.splice(0),
     put: (kind, object, fieldManager = 'somebody') => putAsSomebody(core, kind, object, fieldManager),
-    get: <T extends KubeObject>(kind: KubeKind, namespace: string | null, name: string) => structuredClone(store.get(kind, namespace, name)) as unknown as T | null,
-    list: <T extends KubeObject>(kind: KubeKind, namespace: string | null = null) => structuredClone(store.list(kind, namespace)) as unknown as readonly T[],
+    get: <T extends KubeObject>(kind: KubeKind, namespace: string | null, name: string) => copyOf(store.get(kind, namespace, name)) as unknown as T | null,
+    list: <T extends KubeObject>(kind: KubeKind, namespace: string | null = null) => copyOf(store.list(kind, namespace)) as unknown as readonly T[],
     remove: removeNow,
     compact: () => store.compact(),
     bookmark: () => [...core.watches].forEach((watch) => watch.bookmark()),
@@ -100,11 +100,11 @@ function putAsSomebody<T extends KubeObject>(core: Core, kind: KubeKind, object:
   const write = (subresource: string | null): Json => {
     const exists = core.store.get(kind, namespace, name) !== null;
     const route = { kind, namespace, name: exists ? name : null, subresource };
-    const body = structuredClone({ ...object, metadata: exists ? metadata : { ...metadata, uid: undefined } }) as unknown;
+    const body = copyOf({ ...object, metadata: exists ? metadata : { ...metadata, uid: undefined } }) as unknown;
     return carryOut(context, { method: exists ? 'PUT' : 'POST', route, query: { fieldManager }, contentType: 'application/json', body, user: fieldManager, userAgent: fieldManager }).object;
   };
   const stored = write(null);
-  return structuredClone(object.status === undefined || stored['status'] === object.status ? stored : write('status')) as unknown as T;
+  return copyOf(object.status === undefined || stored['status'] === object.status ? stored : write('status')) as unknown as T;
 }
 
 /** Background deletion, as the controller manager does it, only at once. */

@@ -67,10 +67,11 @@ export function applied(live: unknown, wanted: unknown, keys: ListKeys, at: read
   }
   const itemKeys = Array.isArray(wanted) ? keys(at) : null;
   if (!Array.isArray(wanted) || itemKeys === null || !Array.isArray(live)) return wanted;
+  const [before, next] = [live as readonly unknown[], wanted as readonly unknown[]];
   const text = (item: unknown): string => canonical(keyOfItem(item, itemKeys));
-  const merged = live.map((item) => {
-    const other = wanted.find((each) => text(each) === text(item));
+  const merged = before.map((item) => {
+    const other = next.find((each) => text(each) === text(item));
     return other === undefined ? item : applied(item, other, keys, [...at, { key: keyOfItem(item, itemKeys) }]);
   });
-  return [...merged, ...wanted.filter((item) => !live.some((each) => text(each) === text(item)))];
+  return [...merged, ...next.filter((item) => !before.some((each) => text(each) === text(item)))];
 }

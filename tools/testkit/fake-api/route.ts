@@ -19,6 +19,9 @@ const others: readonly KubeKind[] = [
   { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices', kind: 'EndpointSlice', namespaced: true },
 ];
 
+/** The operator's kinds, for tests of modules that may not import it. */
+export const testKinds: typeof kinds = kinds;
+
 /** The kinds that the fake server serves. */
 export const servedKinds: readonly KubeKind[] = [...Object.values(kinds), ...others];
 

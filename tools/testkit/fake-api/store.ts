@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { RuntimeClock } from '../../../runtime/clock.ts';
 import type { KubeKind } from '../../../runtime/kube/kube-client.ts';
 import { Refusal } from './answers.ts';
-import { canonical, type Json, type Stored } from './json.ts';
+import { copyOf, canonical, type Json, type Stored } from './json.ts';
 import type { Owners } from './ownership.ts';
 import { kindId } from './route.ts';
 
@@ -73,7 +73,7 @@ export function createStore(clock: RuntimeClock, window: number): Store {
       owners.set(identity.uid, nextOwners);
       if (before !== null && canonical(same) === canonical(before)) return before;
       revision++;
-      const stored: Stored = structuredClone({ ...same, metadata: { ...same.metadata, resourceVersion: String(revision) } });
+      const stored: Stored = copyOf({ ...same, metadata: { ...same.metadata, resourceVersion: String(revision) } });
       objects.set(id, { kind, object: stored });
       publish({ revision, type: before === null ? 'ADDED' : 'MODIFIED', kind: kindId(kind), object: stored, before });
       return stored;
