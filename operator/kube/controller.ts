@@ -19,7 +19,8 @@ export interface ControllerOptions {
   /** Label of its metrics, e.g. `namespace-proxy`. */
   readonly name: string;
   /** Brings one key to what is wanted; level-based: it reads the caches and does not know why it was called. Its signal aborts when the controller stops. */
-  readonly reconcile: (key: string, signal: AbortSignal) => Promise<ReconcileAnswer | undefined> | Promise<void>;
+  // biome-ignore lint/suspicious/noConfusingVoidType: most reconciles end without an answer, and say so by returning nothing.
+  readonly reconcile: (key: string, signal: AbortSignal) => Promise<ReconcileAnswer | void>;
   /** Default 4. */
   readonly workers?: number;
   /** False holds all work back, for a replica that does not lead; what was added waits. Ask again with `wake`. */
