@@ -28,8 +28,8 @@ demo: node-check ## the main job end to end on real servers; KEEP=1 leaves it ru
 	@$(NODE) examples/demo/demo.ts $(if $(KEEP),--keep)
 
 # All suites run even when one fails, so that one run tells everything.
-test: verify lint typecheck ## verify, lint, typecheck, unit, coverage, e2e; what the suites need they get by themselves
-	@status=0; for suite in unit coverage e2e; do $(MAKE) --no-print-directory $$suite || status=1; done; exit $$status
+test: verify lint typecheck ## verify, lint, typecheck, unit, coverage, e2e, cluster; what the suites need they get by themselves
+	@status=0; for suite in unit coverage e2e cluster; do $(MAKE) --no-print-directory $$suite || status=1; done; exit $$status
 
 verify: node-check ## generated files are current
 	@$(NODE) tools/verify-generated.ts
@@ -55,6 +55,13 @@ coverage: node-check ## does every line of sidecar/core and operator/render run 
 e2e: build ## tests with real servers and clients; ONLY=path for some of them
 	@$(NODE) tools/e2e-assets.ts
 	$(JEST) --selectProjects e2e --maxWorkers=2 $(if $(ONLY),-- $(ONLY))
+
+cluster: build ## scenarios on a real Kubernetes node, with the chart installed on it; ONLY=path for some of them
+	@$(NODE) tools/e2e-assets.ts
+	$(JEST) --selectProjects cluster --runInBand $(if $(ONLY),-- $(ONLY))
+
+node: build ## a Kubernetes node with the chart installed, until Ctrl-C; prints how to use it
+	@$(NODE) tools/e2e-assets.ts && $(NODE) e2e/cluster/keep-node.ts
 
 leaks: node-check ## run leak cases: make leaks FILE=e2e/leaks/leak_channels.json
 	@$(NODE) e2e/leaks/run-leaks.ts $(or $(FILE),e2e/leaks/leak_channels.json)
@@ -86,4 +93,4 @@ image: build ## the container image, with docker, podman or buildah: NAME=localh
 clean: node-check ## remove what was built
 	rm -rf dist coverage .demo
 
-.PHONY: help setup node-check demo test verify generate lint typecheck unit coverage e2e leaks fuzz model kills bench stats build manifests clean
+.PHONY: help setup node-check demo test verify generate lint typecheck unit coverage e2e cluster node leaks fuzz model kills bench stats build manifests clean

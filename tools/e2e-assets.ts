@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** A program, or a driver, that scenarios use and that npm does not bring. */
-export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua';
+export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node';
 
 /** Where an asset is. */
 export interface Asset {
   readonly name: AssetName;
-  /** The program; of `system-postgres` the directory of its programs, of `psycopg` a Python that has it, of `pgjdbc` the jar (run it with java of the same machine). */
+  /** The program; of `system-postgres` the directory of its programs, of `psycopg` a Python that has it, of `pgjdbc` the jar (run it with java of the same machine), of `node` the script that starts it. */
   readonly path: string;
 }
 
@@ -31,12 +31,16 @@ const finders: Readonly<Record<AssetName, () => string | null>> = {
   helm: () => clusterProgram('helm'),
   helm3: () => clusterProgram('helm3'),
   kubectl: () => clusterProgram('kubectl'),
+  node: () => (clusterProgram('kubelet') !== null && succeeds(nodeScript, ['missing']) ? nodeScript : null),
   lua: () => onPath('lua5.4', []) ?? onPath('lua', []),
 };
+/** What starts a one-node Kubernetes; its programs are built once, from Go modules, which takes minutes. */
+const nodeScript = fileURLToPath(new URL('../e2e/cluster/node/cluster.sh', import.meta.url));
 const jar = join(cache, `postgresql-${pgjdbcVersion}.jar`);
 
 /** What can be had from a package registry by a client of the machine; the others come from the system's packages (.ci/run installs them). */
 const obtainers: Readonly<Partial<Record<AssetName, () => void>>> = {
+  helm: buildNode, helm3: buildNode, kubectl: buildNode, node: buildNode,
   psycopg: () => {
     execFileSync('python3', ['-m', 'venv', join(cache, 'psycopg')], { stdio: 'pipe' });
     execFileSync(join(cache, 'psycopg/bin/python'), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', `psycopg[binary]==${psycopgVersion}`], { stdio: 'pipe', timeout: 180_000 });
@@ -45,6 +49,13 @@ const obtainers: Readonly<Partial<Record<AssetName, () => void>>> = {
     execFileSync('mvn', ['-q', '-B', 'dependency:copy', `-Dartifact=org.postgresql:postgresql:${pgjdbcVersion}`, `-DoutputDirectory=${cache}`], { stdio: 'pipe', timeout: 300_000 });
   },
 };
+
+function buildNode(): void {
+  const missing = spawnSync(nodeScript, ['missing'], { encoding: 'utf8' }).stdout.trim();
+  if (missing !== '') throw new Error(`the Kubernetes node needs ${missing.replaceAll('\n', '; ')}`);
+  process.stderr.write('building the programs of the Kubernetes node, once: about 5 minutes on 2 cores …\n');
+  execFileSync(nodeScript, ['build'], { stdio: ['ignore', 'ignore', 'pipe'], timeout: 1_500_000 });
+}
 
 /**
  * Finds what a scenario needs.

@@ -34,9 +34,9 @@ export function buildWith(builder: BuilderName, context: string, name: string, c
   else run('docker', ['build', '-q', '-f', file, '-t', name, context], { SOURCE_DATE_EPOCH: String(createdSeconds) });
   if (archive === undefined) return;
   rmSync(archive, { force: true });
-  // Not compressed: an archive is read at once, on this machine.
-  if (builder === 'buildah') run('buildah', ['push', '-q', '--disable-compression', name, `oci-archive:${archive}:${name}`]);
-  else if (builder === 'podman') run('podman', ['save', '-q', '--format', 'oci-archive', '-o', archive, name]);
+  // Docker's format: of the formats the one whose layers are not compressed, and an archive is read at once, on this machine.
+  if (builder === 'buildah') run('buildah', ['push', '-q', name, `docker-archive:${archive}:${name}`]);
+  else if (builder === 'podman') run('podman', ['save', '-q', '--format', 'docker-archive', '-o', archive, name]);
   else run('docker', ['save', '-o', archive, name]);
 }
 

@@ -6,7 +6,8 @@
 #   cluster.sh build                    build what is missing into the cache (once; about 5 minutes on 2 cores): the cluster's programs, kubectl, helm (4), helm3
 #   cluster.sh missing                  say what this machine lacks to run a node, one thing a line; exit status 1 when something is missing
 #   cluster.sh up                       start; prints when the node is Ready. NODE_KUBELET=no: the control plane alone, which runs no pods
-#   cluster.sh image NAME CONTEXT       build an image from a folder with a Containerfile and load it into the node
+#   cluster.sh archive NAME CONTEXT FILE  build an image from a folder with a Containerfile into a file
+#   cluster.sh image NAME CONTEXT       the same, and load it into the node
 #   cluster.sh load ARCHIVE             load an OCI or Docker archive into the node
 #   cluster.sh exec CMD...              run CMD inside the node (its network and DNS); KUBECONFIG is set to the admin's
 #   cluster.sh start NAME [CMD...]      start a process of the node: one that was stopped, or a new one, which then belongs to the node
@@ -23,6 +24,7 @@
 #   NODE_TOKENS            file of more users, as --token-auth-file has them: TOKEN,USER,UID,"GROUP,GROUP"
 #   NODE_AUTHENTICATION    file for the API server's --authentication-config: trusted OIDC issuers. Read again by the API server when it changes
 #   NODE_APISERVER_FLAGS   more flags
+#   NODE_PROCESSES         folder of more processes, one a file whose name is theirs: a shell script that ends in exec. They start before the API server, in the node's network
 # Needs root and Linux.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -83,10 +85,10 @@ storage() { # buildah's own storage, so that nothing else on the machine is touc
   printf '[storage]\ndriver="overlay"\ngraphroot="%s/buildah"\nrunroot="%s/buildah-run"\n' "$state" "$state" >"$state/storage.conf"
   export CONTAINERS_STORAGE_CONF=$state/storage.conf
 }
-archive() { # NAME CONTEXT FILE. Not compressed: it is read once, on this machine
+archive() { # NAME CONTEXT FILE. Docker's format: its layers are not compressed, and it is read once, on this machine
   storage
   buildah bud -q --isolation chroot -f "$2/Containerfile" -t "$1" "$2" >/dev/null
-  rm -f "$3"; buildah push -q --disable-compression "$1" "oci-archive:$3:$1"
+  rm -f "$3"; buildah push -q "$1" "docker-archive:$3:$1"
   buildah rmi -f "$1" >/dev/null
 }
 load() { inside ctr -a "$state/run/containerd.sock" -n k8s.io images import --digests=false "$1" >/dev/null; }
@@ -224,6 +226,8 @@ first_process() { # runs as process 1 of the namespaces
   ip route add default dev node0 2>/dev/null || true; ip route add 10.96.0.0/16 dev node0
   cd "$state"
   run() { bash "commands/$1" >>"log/$1.log" 2>&1 & echo $! >"pids/$1.new"; mv "pids/$1.new" "pids/$1"; }
+  # First of all: an API server that does not reach its issuer at once asks again only after ten seconds.
+  [ -z "${NODE_PROCESSES:-}" ] || for file in "$NODE_PROCESSES"/*; do cp "$file" commands/; run "$(basename "$file")"; done
   run etcd; run kube-apiserver
   [ "${NODE_KUBELET:-yes}" = no ] || run containerd
   export KUBECONFIG=admin.kubeconfig
@@ -287,6 +291,7 @@ down() {
 
 case ${1:-} in
   build | missing | up | down) "$1" ;;
+  archive) archive "$2" "$3" "$4" ;;
   image) image "$2" "$3" ;;
   load) load "$2" ;;
   exec) shift; inside "$@" ;;
@@ -298,5 +303,5 @@ case ${1:-} in
   resume) signal CONT "$2" ;;
   log) cat "$state/log/$2.log" ;;
   first-process) first_process ;;
-  *) sed -n '2,30p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,32p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
