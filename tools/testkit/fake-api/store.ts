@@ -59,7 +59,7 @@ export function createStore(clock: RuntimeClock, window: number): Store {
       return oldest;
     },
     get: (kind, namespace, name) => objects.get(idOf(kind, namespace, name))?.object ?? null,
-    list: (kind, namespace) => [...objects.values()].filter((each) => each.kind === kind && (namespace === null || each.object.metadata.namespace === namespace)).map(({ object }) => object)
+    list: (kind, namespace) => [...objects.values()].filter((each) => each.kind.group === kind.group && each.kind.plural === kind.plural && (namespace === null || each.object.metadata.namespace === namespace)).map(({ object }) => object)
       .sort((a, b) => (`${a.metadata.namespace ?? ''}/${a.metadata.name}` < `${b.metadata.namespace ?? ''}/${b.metadata.name}` ? -1 : 1)),
     owners: (uid) => owners.get(uid) ?? new Map(),
     put(kind, object, nextOwners) {
