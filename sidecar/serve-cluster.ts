@@ -54,6 +54,7 @@ export async function serveCluster(settings: ClusterSettings): Promise<number> {
   const mounted = await mountedKeys(paths.keys, clock, log, shutdown.signal, (reason) => { notReady = () => reason; });
   if (mounted === null) return 0;
 
+  metrics.gauge({ name: 'sallyport_listener_certificate_expiration_timestamp_seconds', help: 'When the certificate that the listeners show ends, Unix time.', labels: {} }, () => mounted.tls.expiresAtMs() / 1_000);
   const client = inClusterClient({ serviceAccountDirectory: paths.serviceAccount, ...settings.apiServer, userAgent: `sallyport-proxy/${pod}` });
   closing.defer(() => client.close());
   const config = new ConfigHolder({ namespace, pod, staleness: wanted.staleness, maxStaleMs: wanted.maxStalenessSeconds * 1_000, clock, log });

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments, stringify } from 'yaml';
 import { operatorName, systemNamespace } from '../contract/names.ts';
+import { grafanaDashboard } from './grafana-dashboard.ts';
 import { crdsValuesSchema, valuesSchema, valuesTable } from './helm-values.ts';
 
 /**
@@ -31,6 +32,7 @@ export async function generateHelm(root: URL): Promise<ReadonlyMap<string, strin
   for (const path of ['helm/sallyport/Chart.yaml', 'helm/sallyport-crds/Chart.yaml']) files.set(path, withVersion(await read(path), version));
   files.set('helm/sallyport/values.schema.json', json(valuesSchema(await read('helm/sallyport/values.yaml'))));
   files.set('helm/sallyport-crds/values.schema.json', json(crdsValuesSchema(await read('helm/sallyport-crds/values.yaml'))));
+  files.set('helm/sallyport/files/dashboard.json', `${JSON.stringify(grafanaDashboard())}\n`);
   files.set('docs/install.md', withTable(await read('docs/install.md'), valuesTable(await read('helm/sallyport/values.yaml'))));
   return files;
 }
