@@ -29,7 +29,7 @@ interface Panel {
   readonly series: readonly (readonly [string, string])[];
 }
 
-const datasource = { type: 'prometheus', uid: '${datasource}' };
+const datasource = { type: 'prometheus', uid: '$datasource' };
 const of = 'namespace=~"$namespace"';
 const rate = (metric: string, by: string): string => `sum by (${by}) (rate(${metric}{${of}}[$__rate_interval]))`;
 /** Other operators export controller-runtime's metrics too. */
