@@ -80,13 +80,13 @@ function openState(deps: AccessRequestDeps): State {
   };
 }
 
-async function reconcile(state: State, key: string, signal: AbortSignal): Promise<ReconcileAnswer | void> {
+async function reconcile(state: State, key: string, signal: AbortSignal): Promise<ReconcileAnswer | undefined> {
   const slash = key.indexOf('/');
   const request = state.requests.get(key.slice(0, slash), key.slice(slash + 1));
-  if (request === null || request.metadata.deletionTimestamp !== undefined || isFinished(request)) return;
+  if (request === null || request.metadata.deletionTimestamp !== undefined || isFinished(request)) return undefined;
   const plan = await decide(state, request, signal);
   if (plan.status !== null) await write(state, request, plan, signal);
-  if (plan.requeueAtMs !== null) return { requeueAfterMs: Math.max(0, plan.requeueAtMs - state.now()) + 5 };
+  return plan.requeueAtMs === null ? undefined : { requeueAfterMs: Math.max(0, plan.requeueAtMs - state.now()) + 5 };
 }
 
 /** What ends a request for good because of the config is decided by the config that is stored, not by one that a cache still has. */
