@@ -31,3 +31,6 @@ export function overdue(objects: readonly FinishedObject[], counts: RetentionCou
   }
   return over.reverse();
 }
+
+/** Deletions of one sweep, under a minute's worth; the rest is the next one's: a reconcile that takes minutes looks stuck. */
+export const deletesPerSweep = 1_000;

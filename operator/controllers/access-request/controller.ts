@@ -133,8 +133,8 @@ async function write(state: State, request: KeptRequest, plan: RequestPlan, sign
 
 async function sweep(state: State, signal: AbortSignal): Promise<ReconcileAnswer> {
   const { deps, requests, decisions, decisionsOf } = state;
-  await sweepRequests({ client: deps.client, settings: deps.settings, deletes: deps.deletes, requests, decisions, decisionsOf, nowMs: state.now(), orphanMs: retentionLimits.orphanDecisionHours * 3_600_000 }, signal);
-  return { requeueAfterMs: sweepEveryMs };
+  const isMore = await sweepRequests({ client: deps.client, settings: deps.settings, deletes: deps.deletes, requests, decisions, decisionsOf, nowMs: state.now(), orphanMs: retentionLimits.orphanDecisionHours * 3_600_000 }, signal);
+  return { requeueAfterMs: isMore ? 0 : sweepEveryMs };
 }
 
 /** A statement that a proxy holds; requests for sessions and windows outlive the connection. */

@@ -6,7 +6,7 @@ import type { ObjectCache } from '../../kube/caches.ts';
 import { kinds } from '../../kube/kinds.ts';
 import type { Index } from '../index-by.ts';
 import type { Pacer } from '../pacer.ts';
-import { overdue } from '../retention.ts';
+import { deletesPerSweep, overdue } from '../retention.ts';
 import type { KeptRequest } from './kept-request.ts';
 import { finishedRequests } from './retention.ts';
 
@@ -23,19 +23,24 @@ export interface SweepOptions {
   readonly orphanMs: number;
 }
 
-/** Deletes finished requests that retention is over for, their decisions first, and decisions on nothing; oldest first, at the pace of `deletes`. */
-export async function sweepRequests(options: SweepOptions, signal: AbortSignal): Promise<void> {
+/**
+ * Deletes finished requests that retention is over for, their decisions first, and decisions on nothing; oldest first, at the pace of `deletes`.
+ *
+ * @returns whether some are left for the next sweep.
+ */
+export async function sweepRequests(options: SweepOptions, signal: AbortSignal): Promise<boolean> {
   const { requests, decisions, settings, nowMs } = options;
   const finished = finishedRequests(requests.list(), settings.retention);
   const counts = { perNamespace: settings.retention.requestsPerNamespace, perCluster: settings.retention.requestsPerCluster };
-  for (const key of overdue(finished, counts, nowMs)) {
+  const over = overdue(finished, counts, nowMs);
+  for (const key of over.slice(0, deletesPerSweep)) {
     for (const decisionKey of options.decisionsOf.keys(key)) await remove(options, kinds.accessDecision, at(decisions, decisionKey), signal);
     await remove(options, kinds.accessRequest, at(requests, key), signal);
   }
-  for (const decision of decisions.list()) {
-    const isOrphan = requests.get(decision.metadata.namespace ?? '', decision.spec.requestRef.name) === null;
-    if (isOrphan && nowMs - Date.parse(decision.metadata.creationTimestamp ?? '') >= options.orphanMs) await remove(options, kinds.accessDecision, decision, signal);
-  }
+  const orphans = decisions.list().filter((decision) => requests.get(decision.metadata.namespace ?? '', decision.spec.requestRef.name) === null
+    && nowMs - Date.parse(decision.metadata.creationTimestamp ?? '') >= options.orphanMs);
+  for (const decision of orphans.slice(0, deletesPerSweep)) await remove(options, kinds.accessDecision, decision, signal);
+  return over.length > deletesPerSweep || orphans.length > deletesPerSweep;
 }
 
 async function remove(options: SweepOptions, kind: KubeKind, object: { readonly metadata: { readonly namespace?: string; readonly name: string; readonly uid?: string } } | null, signal: AbortSignal): Promise<void> {

@@ -93,6 +93,6 @@ async function close({ deps, now }: State, session: AccessSessionResource, signa
 
 async function sweep({ deps, now, ends }: State, signal: AbortSignal): Promise<ReconcileAnswer> {
   const sessions = deps.caches.of<KeptSession & { readonly metadata: { readonly name: string } }>('accessSession').list().filter((session) => deps.selectsByPhase || isOver(session));
-  await sweepSessions({ client: deps.client, settings: deps.settings, deletes: deps.deletes, sessions, ends, nowMs: now() }, signal);
-  return { requeueAfterMs: sweepEveryMs };
+  const isMore = await sweepSessions({ client: deps.client, settings: deps.settings, deletes: deps.deletes, sessions, ends, nowMs: now() }, signal);
+  return { requeueAfterMs: isMore ? 0 : sweepEveryMs };
 }

@@ -4,7 +4,7 @@ import type { KubeClient } from '../../../runtime/kube/kube-client.ts';
 import { deleteObject, getObject } from '../../../runtime/kube/verbs.ts';
 import { kinds } from '../../kube/kinds.ts';
 import type { Pacer } from '../pacer.ts';
-import { overdue } from '../retention.ts';
+import { deletesPerSweep, overdue } from '../retention.ts';
 import { expiresAtMs, isOver, type KeptSession } from './plan.ts';
 
 /** What a sweep works on. */
@@ -21,8 +21,10 @@ export interface SessionSweepOptions {
 
 /**
  * Deletes finished sessions that retention is over for, oldest first, at the pace of `deletes`. Each is read first: the cache has only metadata, and a session that is not over is never deleted.
+ *
+ * @returns whether some are left for the next sweep.
  */
-export async function sweepSessions(options: SessionSweepOptions, signal: AbortSignal): Promise<void> {
+export async function sweepSessions(options: SessionSweepOptions, signal: AbortSignal): Promise<boolean> {
   const { settings, nowMs, ends } = options;
   const byKey = new Map(options.sessions.map((session) => [`${session.metadata.namespace ?? ''}/${session.metadata.name}`, session]));
   forgetGone(ends, options.sessions);
@@ -31,11 +33,14 @@ export async function sweepSessions(options: SessionSweepOptions, signal: AbortS
     const maxAgeMs = settings.retention.sessionHours * 3_600_000;
     return { key, namespace: session.metadata.namespace ?? '', finishedAtMs: expiresAtMs({ ...session, ...(endedAt === undefined ? {} : { status: { endedAt } }) }, 0), maxAgeMs };
   });
-  const byCount = new Set(overdue(finished.map((one) => ({ ...one, maxAgeMs: Number.POSITIVE_INFINITY })), { perNamespace: settings.retention.sessionsPerNamespace, perCluster: settings.retention.sessionsPerCluster }, nowMs));
-  for (const key of overdue(finished, { perNamespace: settings.retention.sessionsPerNamespace, perCluster: settings.retention.sessionsPerCluster }, nowMs)) {
+  const counts = { perNamespace: settings.retention.sessionsPerNamespace, perCluster: settings.retention.sessionsPerCluster };
+  const tooMany = new Set(overdue(finished.map((one) => ({ ...one, maxAgeMs: Number.POSITIVE_INFINITY })), counts, nowMs));
+  const over = overdue(finished, counts, nowMs);
+  for (const key of over.slice(0, deletesPerSweep)) {
     const session = byKey.get(key);
-    if (session !== undefined) await remove(options, session, byCount.has(key), signal);
+    if (session !== undefined) await remove(options, session, tooMany.has(key), signal);
   }
+  return over.length > deletesPerSweep;
 }
 
 async function remove(options: SessionSweepOptions, { metadata }: KeptSession, isTooMany: boolean, signal: AbortSignal): Promise<void> {
