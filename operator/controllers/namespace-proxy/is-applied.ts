@@ -18,21 +18,28 @@ export function withAppliedDigest(object: GeneratedObject): GeneratedObject {
 export function isApplied(wanted: GeneratedObject, live: KubeObject): boolean {
   const { ownerReferences, ...metadata } = wanted.metadata;
   const owners = live.metadata.ownerReferences ?? [];
-  return covers(live, { ...wanted, metadata }, false) && ownerReferences.every((owner) => owners.some((each) => covers(each, owner, false)));
+  return covers(live, { ...wanted, metadata }) && ownerReferences.every((owner) => owners.some((each) => covers(each, owner)));
 }
 
-function covers(live: unknown, wanted: unknown, isQuantity: boolean): boolean {
-  if (Array.isArray(wanted)) return Array.isArray(live) && live.length === wanted.length && wanted.every((item, index) => covers(live[index], item, isQuantity));
+function covers(live: unknown, wanted: unknown, how: { readonly isQuantity: boolean; readonly isExact: boolean } = { isQuantity: false, isExact: false }): boolean {
+  const { isQuantity, isExact } = how;
+  if (Array.isArray(wanted)) {
+    // The API server may write an empty list as null, or not at all.
+    const items: unknown = live ?? [];
+    return Array.isArray(items) && items.length === wanted.length && wanted.every((item, index) => covers(items[index], item, how));
+  }
   if (typeof wanted === 'object' && wanted !== null) {
     if (typeof live !== 'object' || live === null) return Object.keys(wanted).length === 0;
     const fields = live as Readonly<Record<string, unknown>>;
-    return Object.entries(wanted).every(([name, value]) => value === undefined || covers(fields[name], value, isQuantity || quantityFields.has(name)));
+    if (isExact && Object.keys(fields).length !== Object.keys(wanted).length) return false;
+    return Object.entries(wanted).every(([name, value]) => value === undefined || covers(fields[name], value, { isQuantity: isQuantity || quantityFields.has(name), isExact: selectorFields.has(name) }));
   }
-  // The API server leaves out an empty list or text that it takes for the default.
   if (isQuantity && typeof wanted === 'string' && typeof live === 'string') return quantity(live) === quantity(wanted);
   return live === wanted;
 }
 
+/** One label more selects other pods. */
+const selectorFields: ReadonlySet<string> = new Set(['selector', 'matchLabels']);
 const quantityFields: ReadonlySet<string> = new Set(['requests', 'limits', 'sizeLimit']);
 const factors: Readonly<Record<string, number>> = { n: 1e-9, u: 1e-6, m: 1e-3, '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, Pi: 2 ** 50, Ei: 2 ** 60 };
 
