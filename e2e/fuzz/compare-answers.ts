@@ -128,8 +128,13 @@ const deliberate = /\[SEARCH_PATH_UNKNOWN\]|not allowed during COPY/;
 /** Where a question of ours for the search path has left the implicit transaction block open behind a Query in a pipeline (docs/postgres.md, "Differences"), or where the server met an error of its own in that state. */
 function openBlockAt(direct: readonly string[], proxied: readonly string[]): number {
   const at = direct.findIndex((line, index) => line !== proxied[index]);
-  return at >= 0 && ((direct[at] === 'Z "I"' && proxied[at] === 'Z "T"') || direct[at]?.startsWith('E ERROR XX000')) ? at : -1;
+  if (at < 0) return -1;
+  const [left = '', right = ''] = [direct[at], proxied[at]];
+  return (left === 'Z "I"' && right === 'Z "T"') || left.startsWith('E ERROR XX000') || (left === 'E ERROR 25P01' && worksInBlock.test(right)) || (left.startsWith('C "START TRANSACTION') && right === 'E ERROR 25001') ? at : -1;
 }
+
+/** What PostgreSQL runs in a transaction block only. */
+const worksInBlock = /^C "(LOCK TABLE|DECLARE CURSOR)/;
 
 /** What PostgreSQL says when its own transaction state is broken. */
 const serverConfused = 'E ERROR XX000 StartTransactionCommand';
