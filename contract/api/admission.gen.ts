@@ -1006,7 +1006,8 @@ export const admissionObjects: readonly AdmissionObject[] = [
  {
   "name": "proxy-workload.sallyport.dev",
   "rules": [
-   "proxy-account"
+   "proxy-account",
+   "proxy-label"
   ],
   "policySpec": {
    "failurePolicy": "Fail",
@@ -1064,6 +1065,10 @@ export const admissionObjects: readonly AdmissionObject[] = [
      "expression": "!variables.isUpdate ? '' : has(oldObject.spec.template) ? (has(oldObject.spec.template.spec) && has(oldObject.spec.template.spec.serviceAccountName) ? oldObject.spec.template.spec.serviceAccountName : '') : (has(oldObject.spec.serviceAccountName) ? oldObject.spec.serviceAccountName : '')"
     },
     {
+     "name": "bearsLabel",
+     "expression": "has(object.metadata.labels) && 'app.kubernetes.io/name' in object.metadata.labels && object.metadata.labels['app.kubernetes.io/name'] == 'sallyport-proxy'"
+    },
+    {
      "name": "who",
      "expression": "request.userInfo.username"
     },
@@ -1100,6 +1105,11 @@ export const admissionObjects: readonly AdmissionObject[] = [
     {
      "expression": "(variables.account != 'sallyport-proxy' && variables.oldAccount != 'sallyport-proxy') || variables.who == variables.writer || (variables.isUpdate && (object.spec == oldObject.spec || variables.sameTemplate))",
      "message": "proxy-account: only the operator's Deployment runs as service account sallyport-proxy",
+     "reason": "Forbidden"
+    },
+    {
+     "expression": "request.resource.resource != 'pods' || !variables.bearsLabel || variables.account == 'sallyport-proxy'",
+     "message": "proxy-label: only the pods of sallyport-proxy bear the label app.kubernetes.io/name: sallyport-proxy",
      "reason": "Forbidden"
     }
    ]

@@ -59,7 +59,7 @@ export function documentsIn(folder: URL): readonly Stated[] {
 export async function applyCrds(api: RawApi): Promise<ReadonlyMap<string, readonly string[]>> {
   const crds = documentsIn(new URL('../../../crds/', import.meta.url));
   for (const crd of crds) await create(api, 'customresourcedefinitions', crd);
-  const conditionsOf = (answer: RawAnswer): readonly string[] => ((answer.body?.status?.conditions ?? []) as readonly { readonly type: string; readonly status: string }[]).map((each) => `${each.type}=${each.status}`);
+  const conditionsOf = (answer: RawAnswer): readonly string[] => ((answer.at('status.conditions') ?? []) as readonly { readonly type: string; readonly status: string }[]).map((each) => `${each.type}=${each.status}`);
   const found = new Map<string, readonly string[]>();
   for (const { metadata } of crds) {
     const answer = await eventually(() => api.send({ method: 'GET', path: pathTo('customresourcedefinitions', undefined, metadata.name) }), (each) => conditionsOf(each).includes('Established=True'));

@@ -73,9 +73,9 @@ async function ownedByReal(api: RawApi, each: AdmissionCase): Promise<AdmissionC
     apiVersion: 'sallyport.dev/v1alpha1', kind: 'AccessRequest', metadata: { name: owner.name, namespace: each.namespace },
     spec: { scope: 'Session', requester: { username: 'oidc:alice' }, policyRef: { name: 'oncall', uid: owner.uid, generation: 1 }, targetRef: { name: 'orders-db', uid: owner.uid }, action: 'session', digest: `sha256:${'a'.repeat(64)}`, approvers: { groups: ['dba'], required: 1 }, decideWithin: '30m', grantTTL: '2h' },
   };
-  const { body } = await create(api, 'accessrequests', request);
+  const owning = await create(api, 'accessrequests', request);
   const { name, ...rest } = each;
-  return { name, ...(JSON.parse(JSON.stringify(rest).replaceAll(owner.uid, String(body.metadata.uid))) as Omit<AdmissionCase, 'name'>) };
+  return { name, ...(JSON.parse(JSON.stringify(rest).replaceAll(owner.uid, String(owning.at('metadata.uid')))) as Omit<AdmissionCase, 'name'>) };
 }
 
 function callerOf(each: AdmissionCase): Caller {
@@ -90,7 +90,7 @@ async function grantTo(api: RawApi, as: Caller, grant: Grant, name: string): Pro
   await create(api, bindings, binding(`${kind}Binding`, metadata, kind, name, [{ kind: 'User', apiGroup: 'rbac.authorization.k8s.io', name: as.user }]));
   const resourceAttributes = { verb: grant.verb, group: grant.group ?? '', resource: grant.resource, subresource: grant.subresource ?? '', namespace: grant.namespace ?? '', name: grant.name ?? '' };
   // The authorizer learns of a binding some time later.
-  await eventually(() => api.send({ method: 'POST', path: '/apis/authorization.k8s.io/v1/subjectaccessreviews', body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec: { user: as.user, resourceAttributes } } }), (answer) => answer.body?.status?.allowed === true);
+  await eventually(() => api.send({ method: 'POST', path: '/apis/authorization.k8s.io/v1/subjectaccessreviews', body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec: { user: as.user, resourceAttributes } } }), (answer) => answer.at('status.allowed') === true);
 }
 
 function binding(kind: string, metadata: object, role: string, name: string, subjects: readonly object[]): object {
@@ -100,7 +100,7 @@ function binding(kind: string, metadata: object, role: string, name: string, sub
 async function store(api: RawApi, each: AdmissionCase, object: Stated): Promise<void> {
   const stored = await create(api, each.resource, object);
   if (object.status === undefined) return;
-  const body = { ...stored.body, status: { ...stored.body.status, ...object.status } };
+  const body = { ...(stored.body as Stated), status: { ...(stored.at('status') as object), ...(object.status as object) } };
   const answer = await api.send({ method: 'PUT', path: pathTo(each.resource, object.metadata.namespace, object.metadata.name, 'status'), body });
   if (answer.status >= 300) throw new Error(`${each.name}: the status was not stored: ${answer.message}`);
 }

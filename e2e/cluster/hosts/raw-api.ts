@@ -23,8 +23,10 @@ export interface RawRequest {
 /** Whatever the API server says is a value here. */
 export interface RawAnswer {
   readonly status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: objects of any kind; a test names the fields that it expects
-  readonly body: any;
+  /** The object, or null when the answer is not JSON. */
+  readonly body: unknown;
+  /** A field of the object by its path, `status.conditions`, `spec.containers.0.image`; undefined where there is none. */
+  at(path: string): unknown;
   /** The Status object's message, or the text of an answer that is not JSON. */
   readonly message: string;
 }
@@ -47,7 +49,7 @@ export function openRawApi(options: { readonly server: string; readonly ca: stri
       });
       const said = await answer.body.text();
       const parsed = parse(said);
-      return { status: answer.statusCode, body: parsed, message: messageOf(parsed, said) };
+      return { status: answer.statusCode, body: parsed, message: messageOf(parsed, said), at: (field) => fieldAt(parsed, field) };
     },
     close: () => agent.destroy(),
   };
@@ -60,6 +62,10 @@ function impersonation(as: Caller | undefined): readonly string[] {
     'impersonate-user', as.user, ...(as.groups ?? []).flatMap((group) => ['impersonate-group', group]),
     ...Object.entries(as.extra ?? {}).flatMap(([key, values]) => values.flatMap((value) => [`impersonate-extra-${encodeURIComponent(key)}`, value])),
   ];
+}
+
+function fieldAt(body: unknown, path: string): unknown {
+  return path.split('.').reduce<unknown>((value, key) => (typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>)[key] : undefined), body);
 }
 
 function parse(text: string): unknown {

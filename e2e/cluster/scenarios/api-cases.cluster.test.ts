@@ -49,7 +49,7 @@ const missing = missingForNode();
         expect(answer.message).toContain(each.message);
       } else {
         expect(answer.message).toBe('');
-        expect(answer.body.spec).toEqual((withDefaults(crdOf(each.object.kind).schema, each.object) as Stated).spec);
+        expect(answer.at('spec')).toEqual((withDefaults(crdOf(each.object.kind).schema, each.object) as Stated).spec);
       }
     });
   });
@@ -79,18 +79,18 @@ const missing = missingForNode();
     test('the API server stores the specs as we expect them, so the integrity check compares equal', async () => {
       for (const { name, policySpec, bindingSpec } of expectedAdmission('sallyport-system')) {
         const [policy, binding] = await Promise.all(['validatingadmissionpolicies', 'validatingadmissionpolicybindings'].map((resource) => api.send({ method: 'GET', path: pathTo(resource, undefined, name) })));
-        expect({ name, policy: policy?.body.spec, binding: binding?.body.spec }).toEqual({ name, policy: policySpec, binding: bindingSpec });
+        expect({ name, policy: policy?.at('spec'), binding: binding?.at('spec') }).toEqual({ name, policy: policySpec, binding: bindingSpec });
       }
     });
 
     test('the type checker of Kubernetes finds nothing in any policy, and finds a misspelt field in one', async () => {
-      const checked = (name: string): Promise<RawAnswer> => eventually(() => api.send({ method: 'GET', path: pathTo('validatingadmissionpolicies', undefined, name) }), (each) => each.body?.status?.typeChecking !== undefined);
-      for (const { name } of expectedAdmission('sallyport-system')) expect({ name, typeChecking: (await checked(name)).body.status.typeChecking }).toEqual({ name, typeChecking: {} });
+      const checked = (name: string): Promise<RawAnswer> => eventually(() => api.send({ method: 'GET', path: pathTo('validatingadmissionpolicies', undefined, name) }), (each) => each.at('status.typeChecking') !== undefined);
+      for (const { name } of expectedAdmission('sallyport-system')) expect({ name, typeChecking: (await checked(name)).at('status.typeChecking') }).toEqual({ name, typeChecking: {} });
 
       const [first] = documentsIn(new URL('crds/admission/', repository));
       const misspelt = JSON.parse(JSON.stringify({ ...first, metadata: { name: 'misspelt.example.com' } }).replaceAll('object.spec.by ', 'object.spec.bye ')) as Stated;
       await create(api, 'validatingadmissionpolicies', misspelt);
-      expect(JSON.stringify((await checked('misspelt.example.com')).body.status.typeChecking.expressionWarnings)).toContain('undefined field');
+      expect(JSON.stringify((await checked('misspelt.example.com')).at('status.typeChecking.expressionWarnings'))).toContain('undefined field');
     });
   });
 
@@ -108,9 +108,9 @@ const missing = missingForNode();
     if (each.old === undefined) return to.send({ method: 'POST', path: pathTo(plural, namespace), query, body: each.object });
     const path = pathTo(plural, namespace, each.old.metadata.name);
     const stored = await create(to, plural, each.old);
-    const withStatus = each.old.status === undefined ? stored : await to.send({ method: 'PUT', path: `${path}/status`, body: { ...stored.body, status: each.old.status } });
+    const withStatus = each.old.status === undefined ? stored : await to.send({ method: 'PUT', path: `${path}/status`, body: { ...(stored.body as Stated), status: each.old.status } });
     const changesStatus = each.object.status !== undefined && JSON.stringify(each.object.spec) === JSON.stringify(each.old.spec);
-    const body = { ...each.object, metadata: { ...each.object.metadata, resourceVersion: withStatus.body.metadata.resourceVersion } };
+    const body = { ...each.object, metadata: { ...each.object.metadata, resourceVersion: withStatus.at('metadata.resourceVersion') } };
     const answer = await to.send({ method: 'PUT', path: changesStatus ? `${path}/status` : path, query, body });
     await to.send({ method: 'DELETE', path });
     return answer;
