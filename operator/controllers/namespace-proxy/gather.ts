@@ -27,6 +27,8 @@ export async function gatherNamespace(deps: ControllerDeps, lookups: Lookups, me
   const { caches } = deps;
   const targets = present(caches.of<TargetResource>('target').inNamespace(namespace));
   const proxyConfig = memory.newest(caches.of<ProxyConfigResource>('proxyConfig').get(namespace, proxyName), namespace);
+  // No ProxyConfig: perhaps a namespace of an old name. What was found in the old one, our own Secrets above all, is not there.
+  if (proxyConfig === null) lookups.forgetNamespace(namespace);
   const generated = new Map<string, KubeObject>(watchedKinds.flatMap((kind) => caches.of(kind).inNamespace(namespace).map((object) => [generatedKey(kind, object.metadata.name), object] as const)));
   const isIdle = targets.length === 0 && proxyConfig === null;
   return {

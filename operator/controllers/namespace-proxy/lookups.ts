@@ -24,6 +24,8 @@ export interface Lookups {
   object(kind: 'configMap', namespace: string, name: string, signal: AbortSignal): Promise<KubeObject | null>;
   /** Reads it anew next time. */
   forget(kind: KindKey, namespace: string, name: string): void;
+  /** The same for everything of a namespace: one that was deleted and made again has nothing of what the old one had. */
+  forgetNamespace(namespace: string): void;
 }
 
 /** How long an answer is kept, ms. */
@@ -72,6 +74,9 @@ export function createLookups({ client, clock }: { readonly client: KubeClient; 
     object: (kind, namespace, name, signal) => read(`${kind} ${namespace}/${name}`, () => getObject(client, kinds[kind], namespace, name, { signal })),
     forget(kind, namespace, name) {
       for (const key of [`${kind} ${namespace}/${name}`, foreignKey(kind, namespace, name), `upstream ${namespace}/${name}`]) answers.delete(key);
+    },
+    forgetNamespace(namespace) {
+      for (const key of answers.keys()) if (key.includes(` ${namespace}/`)) answers.delete(key);
     },
   };
 }

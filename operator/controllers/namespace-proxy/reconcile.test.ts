@@ -101,7 +101,7 @@ describe('what people own', () => {
     world.put({ ...policy, metadata: { ...policy.metadata, annotations: { note: 'user-mark' } } });
     const before = [world.target('payments', 'a'), world.policy('payments', 'readers')].map(({ metadata, spec }) => ({ labels: metadata.labels, annotations: metadata.annotations, generation: metadata.generation, spec }));
     await converge(world, operator);
-    const generated = (world.api.finalState() as readonly KubeObject[]).filter((object) => object.metadata.labels?.['app.kubernetes.io/managed-by'] === 'sallyport');
+    const generated = (world.api.finalState() as unknown as readonly KubeObject[]).filter((object) => object.metadata.labels?.['app.kubernetes.io/managed-by'] === 'sallyport');
     expect(generated.length).toBeGreaterThanOrEqual(10);
     expect(generated.filter((object) => JSON.stringify(object.metadata).includes('user-mark') || (object.kind !== 'ProxyConfig' && JSON.stringify(object).includes('user-mark')))).toEqual([]);
     expect([world.target('payments', 'a'), world.policy('payments', 'readers')].map(({ metadata, spec }) => ({ labels: metadata.labels, annotations: metadata.annotations, generation: metadata.generation, spec }))).toEqual(before);
@@ -181,6 +181,19 @@ describe('Secrets', () => {
     await converge(world, operator);
     expect(world.api.get(kinds.secret, 'payments', 'sallyport-proxy-tls')).toEqual(tls);
     expect(tls?.metadata.ownerReferences).toBeUndefined();
+  });
+
+  test('are created anew in a namespace that was deleted and made again under its old name', async () => {
+    const { world, operator } = await served();
+    await using _ = operator;
+    for (const name of ['a', 'b']) world.remove('Target', 'payments', name);
+    world.remove('AccessPolicy', 'payments', 'readers');
+    await converge(world, operator);
+    for (const name of ['gateway', 'sallyport-proxy-tls', 'sallyport-proxy-hmac']) world.api.remove(kinds.secret, 'payments', name);
+    world.secret('payments', 'gateway');
+    world.put(aTarget('payments', 'a'));
+    await converge(world, operator);
+    expect(['sallyport-proxy-tls', 'sallyport-proxy-hmac'].map((name) => world.api.get(kinds.secret, 'payments', name)?.metadata.name)).toEqual(['sallyport-proxy-tls', 'sallyport-proxy-hmac']);
   });
 
   test('one that was brought is left as it is, and no CA is published for it', async () => {
@@ -282,9 +295,10 @@ describe('the end', () => {
     const { world, operator } = await served();
     await using _ = operator;
     const revision = world.config('payments')?.spec.revision ?? 0;
-    world.api.faults.add?.({ match: (call: { readonly verb: string; readonly resource: string }) => call.verb === 'delete' && call.resource === 'services' } as never);
+    world.api.faults.add({ fault: { kind: 'status', status: 500 }, when: (call) => call.verb === 'delete' && call.resource === 'services', times: Number.POSITIVE_INFINITY });
     world.remove('Target', 'payments', 'a');
     await operator.quiet();
+    expect(world.services('payments')).toContain('a');
     expect(world.config('payments')?.spec.revision).toBeGreaterThan(revision);
     expect(JSON.parse(world.config('payments')?.spec.config ?? '{}')).toMatchObject({ targets: [{ name: 'b' }] });
   });
@@ -298,7 +312,7 @@ describe('the end', () => {
     expect([world.config('payments') === null, world.services('payments')]).toEqual([false, ['sallyport-proxy-peers']]);
     await world.proxiesAct();
     await operator.quiet();
-    const left = (world.api.finalState() as readonly KubeObject[]).map((object) => `${object.kind ?? ''}/${object.metadata.name}`).sort();
+    const left = (world.api.finalState() as unknown as readonly KubeObject[]).map((object) => `${object.kind ?? ''}/${object.metadata.name}`).sort();
     expect(left).toEqual(['AccessPolicy/readers', 'Secret/gateway', 'Secret/sallyport-proxy-hmac', 'Secret/sallyport-proxy-tls']);
     expect(conditionsOf(world.policy('payments', 'readers'))).toMatchObject({ ResolvedRefs: 'False/NoMatchingTarget', Ready: 'False/NoMatchingTarget' });
   });
