@@ -145,7 +145,7 @@ K
   "ipam": {"type": "host-local", "dataDir": "$state/ipam", "ranges": [[{"subnet": "10.244.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
  {"type": "portmap", "capabilities": {"portMappings": true}}]}
 K
-  # cgroupRoot: two kubelets under one root end each other's pods as orphans. failCgroupV1: many CI machines still have version 1.
+  # cgroupRoot, podLogsDir: two kubelets with one root end each other's pods as orphans and remove their logs. failCgroupV1: many CI machines still have version 1.
   cat >"$state/kubelet.yaml" <<K
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -162,6 +162,7 @@ authorization: {mode: AlwaysAllow}
 evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%}
 imageGCHighThresholdPercent: 100
 syncFrequency: 10s
+podLogsDir: $state/pod-logs
 K
   # conntrack: in a network namespace of its own the kernel's limits are read-only, and kube-proxy ends when it may not set them.
   cat >"$state/kube-proxy.yaml" <<K

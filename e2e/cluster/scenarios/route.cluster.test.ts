@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { eventually } from '../../hosts/clients.ts';
+import { endClients, eventually } from '../../hosts/clients.ts';
 import { openCluster, type Printed } from '../hosts/cluster.ts';
 import { type NamespaceWorld, startNamespace } from '../hosts/namespace-world.ts';
 
@@ -38,6 +38,7 @@ spec:
   }, 240_000);
 
   afterAll(async () => {
+    endClients();
     await Promise.all([payments, billing].map((world) => world?.[Symbol.asyncDispose]()));
   }, 60_000);
 
@@ -114,19 +115,19 @@ spec:
 
   test('a live session is cut when its policy is deleted', async () => {
     const live = payments.live(alice);
-    live.say('select 40 + 2;');
+    live.say('select 40 + 2;\nselect pg_sleep(50);');
     await live.until(/42/);
-    const deleted = performance.now();
     await cluster.must(['delete', 'apol', 'oncall', '-n', 'route-payments']);
-    const ran = await live.ended;
-    expect(ran.err).toMatch(/terminating connection|SESSION_REVOKED|server closed the connection/);
+    const deleted = performance.now();
+    await live.until(/FATAL:.*/);
     expect(performance.now() - deleted).toBeLessThan(5_000);
+    await live.end();
     expect((await payments.psql(alice, 'select 1')).err).toContain('ACCESS_DENIED');
     expect((await billing.psql(await cluster.tokenOf('carol', ['billing-team']), 'select 1')).code).toBe(0);
   });
 
   async function pendingRequest(namespace: string): Promise<Printed> {
-    return eventually('a request is pending', async () => (await cluster?.list('areq', namespace))?.find(({ status }) => status?.phase === 'Pending' && typeof status.digest !== 'number'), 20_000);
+    return eventually('a request is pending', async () => (await cluster?.list('areq', namespace))?.find(({ status }) => status?.phase === 'Pending'), 20_000);
   }
 });
 
@@ -135,7 +136,7 @@ function decisionOn(request: Printed, by: string, decision: 'Approve' | 'Deny' =
   const { requester, digest, policyRef } = request.spec;
   return JSON.stringify({
     apiVersion: 'sallyport.dev/v1alpha1', kind: 'AccessDecision', metadata: { name: `${request.metadata.name}-${by.replace(/[^a-z]+/g, '-')}`, namespace: request.metadata.namespace },
-    spec: { requestRef: { name: request.metadata.name, uid: request.metadata.uid }, policyRef: { name: policyRef.name }, requester, digest, decision, by, asGroups: ['dba'] },
+    spec: { requestRef: { name: request.metadata.name, uid: request.metadata.uid }, policyRef: { name: policyRef.name }, requester: { username: requester.username }, digest, decision, by, asGroups: ['dba'] },
   });
 }
 

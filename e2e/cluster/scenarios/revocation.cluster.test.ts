@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type pg from 'pg';
+import { endClients, eventually } from '../../hosts/clients.ts';
+import { openCluster } from '../hosts/cluster.ts';
+import { type NamespaceWorld, startNamespace } from '../hosts/namespace-world.ts';
+import { openPodDoors, type PodDoor } from '../hosts/pod-doors.ts';
+import { quantile } from '../hosts/quantile.ts';
+import { openRawApi, type RawApi } from '../hosts/raw-api.ts';
+
+const cluster = openCluster();
+/** 20 in CI; `RUNS=100 make cluster ONLY=revocation` for the figures in docs/performance.md. */
+const runs = Number(process.env['RUNS'] ?? '20');
+const namespace = 'revocation';
+const policies = `/apis/sallyport.dev/v1alpha1/namespaces/${namespace}/accesspolicies`;
+
+const policy = (group: string): object => ({
+  apiVersion: 'sallyport.dev/v1alpha1', kind: 'AccessPolicy', metadata: { name: 'sre', namespace },
+  spec: { subjects: [{ kind: 'Group', name: group }], targets: { names: ['orders-db'] }, rules: [{ name: 'all', action: 'Allow', postgres: { statements: ['Select', 'Call'] } }] },
+});
+
+(cluster ? describe : describe.skip)('with two proxies', () => {
+  if (cluster === null) return;
+  let world: NamespaceWorld;
+  let doors: readonly PodDoor[] = [];
+  let api: RawApi;
+  let closeApi = (): void => undefined;
+  let alice = '';
+
+  beforeAll(async () => {
+    [world, alice] = await Promise.all([startNamespace(cluster, { namespace, policies: JSON.stringify(policy('sre')) }), cluster.tokenOf('alice', ['sre'])]);
+    doors = await openPodDoors(cluster, world);
+    const access = await cluster.apiServer();
+    [api, closeApi] = [openRawApi(access), access.close];
+  }, 240_000);
+
+  afterAll(async () => {
+    for (const door of doors) door.close();
+    await api?.close();
+    closeApi();
+    endClients();
+    await world?.[Symbol.asyncDispose]();
+  }, 60_000);
+
+  test(`a deleted or narrowed policy ends the live sessions of both within a second, and an applied one is in force on both within 1.5 s (p99 of ${runs} runs)`, async () => {
+    expect(doors).toHaveLength(2);
+    const revoked: number[] = [];
+    const applied: number[] = [];
+    for (let run = 0; run < runs; run++) {
+      const sessions = await Promise.all(doors.map(async (door) => watched(await door.connect(alice))));
+      const isDelete = run % 2 === 0;
+      let startMs = performance.now();
+      const sent = await (isDelete ? api.send({ method: 'DELETE', path: `${policies}/sre` }) : api.send({ method: 'PATCH', path: `${policies}/sre`, body: { spec: { subjects: [{ kind: 'Group', name: 'others' }] } } }));
+      expect(sent.status).toBe(200);
+      const ends = await Promise.all(sessions.map(({ ended }) => ended));
+      expect(ends.map(({ message }) => message)).toEqual([expect.stringContaining('SESSION_REVOKED'), expect.stringContaining('SESSION_REVOKED')]);
+      revoked.push(Math.max(...ends.map(({ atMs }) => atMs)) - startMs);
+      startMs = performance.now();
+      const back = await (isDelete ? api.send({ method: 'POST', path: policies, body: policy('sre') }) : api.send({ method: 'PATCH', path: `${policies}/sre`, body: { spec: { subjects: [{ kind: 'Group', name: 'sre' }] } } }));
+      expect(back.status).toBe(isDelete ? 201 : 200);
+      const { generation } = back.body.metadata as { readonly generation: number };
+      await eventually('every proxy runs it', async () => isProgrammed((await api.send({ method: 'GET', path: `${policies}/sre` })).body, generation));
+      applied.push(performance.now() - startMs);
+    }
+    const figures = Object.fromEntries([['revoked', revoked], ['applied', applied]].map(([name, values]) => [name, [0.5, 0.99, 1].map((share) => Math.round(quantile(values as number[], share)))]));
+    process.stderr.write(`policy changes over ${runs} runs, ms [p50, p99, max]: ${JSON.stringify(figures)}\n`);
+    expect(quantile(revoked, 0.99)).toBeLessThan(1_000);
+    expect(quantile(applied, 0.99)).toBeLessThan(1_500);
+  }, 30_000 + runs * 5_000);
+});
+
+/** Runs a statement that would go on for a minute; `ended` says how the session ended. */
+async function watched(client: pg.Client): Promise<{ readonly ended: Promise<{ readonly message: string; readonly atMs: number }> }> {
+  await client.query('select 1');
+  const ended = client.query('select pg_sleep(60)').then(() => ({ message: 'it ran to its end', atMs: performance.now() }), (error: unknown) => ({ message: (error as Error).message, atMs: performance.now() }));
+  return { ended };
+}
+
+function isProgrammed(object: { readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string; readonly observedGeneration?: number }[] } }, generation: number): boolean {
+  return object.status?.conditions?.some(({ type, status, observedGeneration }) => type === 'Programmed' && status === 'True' && observedGeneration === generation) ?? false;
+}
