@@ -1,6 +1,6 @@
 // @peculiar/x509 needs the metadata API in place before it loads.
 import 'reflect-metadata';
-import { randomBytes, webcrypto } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 
 /** PEM texts of a listener certificate and of the CA that it verifies against. */
@@ -22,7 +22,8 @@ const backdateMs = 3_600_000;
  */
 export async function makeListenerCertificate(namespace: string, targets: readonly string[], nowMs: number): Promise<ListenerCertificate> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
-  const [caKeys, leafKeys] = await Promise.all([0, 1].map(() => webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']))) as [webcrypto.CryptoKeyPair, webcrypto.CryptoKeyPair];
+  const newKeys = () => crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const [caKeys, leafKeys] = await Promise.all([newKeys(), newKeys()]);
   const validity = { notBefore: new Date(nowMs - backdateMs), notAfter: new Date(nowMs + lifetimeMs) };
   const caName = `CN=Sallyport listeners of ${namespace} ${randomBytes(4).toString('hex')}`;
   const ca = await x509.X509CertificateGenerator.createSelfSigned({
@@ -34,10 +35,10 @@ export async function makeListenerCertificate(namespace: string, targets: readon
     serialNumber: serialNumber(), subject: `CN=sallyport-proxy.${namespace}`, issuer: caName, ...validity, publicKey: leafKeys.publicKey, signingKey: caKeys.privateKey, signingAlgorithm: algorithm,
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true), new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true), new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: 'dns', value }))), await x509.AuthorityKeyIdentifierExtension.create(caKeys.publicKey),
+      new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: 'dns' as const, value }))), await x509.AuthorityKeyIdentifierExtension.create(caKeys.publicKey),
     ],
   });
-  const key = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', leafKeys.privateKey)).toString('base64').replaceAll(/.{64}(?=.)/g, '$&\n');
+  const key = Buffer.from(await crypto.subtle.exportKey('pkcs8', leafKeys.privateKey) as ArrayBuffer).toString('base64').replaceAll(/.{64}(?=.)/g, '$&\n');
   return { certificate: `${leaf.toString('pem')}\n`, key: `-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----\n`, ca: `${ca.toString('pem')}\n` };
 }
 
