@@ -53,13 +53,13 @@ export function objectPath(object: { readonly apiVersion: string; readonly kind:
  */
 export async function startOperatorProcess(plane: Pick<ControlPlane, 'api' | 'access'>, settings: Readonly<Record<string, unknown>> = {}, nodeFlags: readonly string[] = []): Promise<OperatorProcess> {
   const root = mkdtempSync(join(tmpdir(), 'sallyport-operator-'));
-  const { body } = await plane.api.send({
+  const answer = await plane.api.send({
     method: 'POST', path: `/api/v1/namespaces/${systemNamespace}/serviceaccounts/${operatorName}/token`, body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: { expirationSeconds: 86_400 } },
   });
   const kubeconfig = {
     apiVersion: 'v1', kind: 'Config', 'current-context': 'plane', contexts: [{ name: 'plane', context: { cluster: 'plane', user: 'operator' } }],
     clusters: [{ name: 'plane', cluster: { server: plane.access.server, 'certificate-authority-data': Buffer.from(plane.access.ca).toString('base64') } }],
-    users: [{ name: 'operator', user: { token: body.status.token } }],
+    users: [{ name: 'operator', user: { token: answer.at('status.token') } }],
   };
   writeFileSync(join(root, 'kubeconfig'), JSON.stringify(kubeconfig), { mode: 0o600 });
   writeFileSync(join(root, 'settings.json'), JSON.stringify({ namespace: systemNamespace, leaderElection: false, proxy: { image: 'sallyport:test' }, ...settings }));

@@ -9,8 +9,13 @@ import type { Caller, RawApi } from '../hosts/raw-api.ts';
 
 const namespace = 'payments';
 const aliases = { 'alice-admin': 'oidc:alice@bank.example' };
-const [alice, aliceAdmin, bob, carol, dan, iam]: readonly Caller[] = ['oidc:alice@bank.example', 'alice-admin', 'oidc:bob@bank.example', 'oidc:carol@bank.example', 'oidc:dan@bank.example', 'kubernetes-admin']
-  .map((user) => ({ user, groups: [user.startsWith('oidc:dan') ? 'oidc:sre' : 'oidc:dba', 'system:authenticated'] })) as [Caller, Caller, Caller, Caller, Caller, Caller];
+const person = (user: string, group = 'oidc:dba'): Caller => ({ user, groups: [group, 'system:authenticated'] });
+const alice = person('oidc:alice@bank.example');
+const aliceAdmin = person('alice-admin');
+const bob = person('oidc:bob@bank.example');
+const carol = person('oidc:carol@bank.example');
+const dan = person('oidc:dan@bank.example', 'oidc:sre');
+const iam = person('kubernetes-admin');
 const proxy: Caller = { user: `system:serviceaccount:${namespace}:sallyport-proxy`, groups: ['system:serviceaccounts', 'system:authenticated'], extra: { 'authentication.kubernetes.io/pod-name': ['proxy-1'] } };
 const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integrity.sallyport.dev'] as const;
 
@@ -77,7 +82,7 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
     test('is a metric and tells of loss and regain by Events', async () => {
       expect(await operator.metrics()).toMatch(/^sallyport_approval_integrity 1$/m);
       const { body } = await api.send({ method: 'GET', path: `/apis/events.k8s.io/v1/namespaces/${namespace}/events` });
-      const reasons = (body.items as readonly { readonly reason: string }[]).map((event) => event.reason);
+      const reasons = ((body as { readonly items: unknown }).items as readonly { readonly reason: string }[]).map((event) => event.reason);
       expect(reasons).toEqual(expect.arrayContaining(['ApprovalIntegrityLost', 'ApprovalIntegrityRegained']));
     });
   });
@@ -85,28 +90,28 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
   describe('counting', () => {
     test('two people of the approving group release a request; every other decision is listed with the reason why it does not count', async () => {
       const request = await ask('r-quorum');
-      await decide(request, bob!, 'd1');
-      await decide(request, bob!, 'd2');
-      await decide(request, aliceAdmin!, 'd3');
-      await decide(request, dan!, 'd4', { asGroups: ['oidc:sre'] });
-      await decide(request, iam!, 'd5');
-      await decide(request, bob!, 'd6', { digest: `sha256:${'0'.repeat(64)}` });
-      await decide(request, bob!, 'd7', { requester: { username: 'oidc:dan@bank.example' } });
-      await decide(request, bob!, 'd8', { requestRef: { name: 'r-quorum', uid: '00000000-1111-2222-3333-444444444444' } });
+      await decide(request, bob, 'd1');
+      await decide(request, bob, 'd2');
+      await decide(request, aliceAdmin, 'd3');
+      await decide(request, dan, 'd4', { asGroups: ['oidc:sre'] });
+      await decide(request, iam, 'd5');
+      await decide(request, bob, 'd6', { digest: `sha256:${'0'.repeat(64)}` });
+      await decide(request, bob, 'd7', { requester: { username: 'oidc:dan@bank.example' } });
+      await decide(request, bob, 'd8', { requestRef: { name: 'r-quorum', uid: '00000000-1111-2222-3333-444444444444' } });
       await until('eight decisions', async () => (await statusOf('r-quorum')).decisions?.length === 8);
       const reasons = Object.fromEntries(((await statusOf('r-quorum')).decisions ?? []).map((decision) => [decision.name, decision.ignoredReason ?? 'counts']));
       expect(reasons).toEqual({ d1: 'counts', d2: 'Duplicate', d3: 'SelfApproval', d4: 'NotInApproverGroup', d5: 'UnmappedIdentity', d6: 'DigestMismatch', d7: 'RequesterMismatch', d8: 'UIDMismatch' });
       expect(await statusOf('r-quorum')).toMatchObject({ phase: 'Pending', approvals: '1/2' });
 
-      await decide(request, carol!, 'd9');
+      await decide(request, carol, 'd9');
       await until('the approval', async () => (await statusOf('r-quorum')).phase === 'Approved');
       expect(await statusOf('r-quorum')).toMatchObject({ approvals: '2/2', decidedAt: expect.any(String), expiresAt: expect.any(String) });
     }, 60_000);
 
     test('a grant ends when its time is over', async () => {
       const request = await ask('r-short', { ...(await windowOf('5s')) }, alice);
-      await decide(request, bob!, 's1');
-      await decide(request, carol!, 's2');
+      await decide(request, bob, 's1');
+      await decide(request, carol, 's2');
       await until('the approval', async () => (await statusOf('r-short')).phase === 'Approved');
       await until('its end', async () => (await statusOf('r-short')).phase === 'Expired');
     }, 30_000);
@@ -114,11 +119,11 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
     test('nobody decides in another\'s name, and the requester not at all, whatever they are at the cluster', async () => {
       const request = await ask('r-forged');
       const forge = async (by: string, as: Caller | undefined): Promise<string> => (await send(decisionOn(request, by, 'forged'), as)).message;
-      expect(await forge(carol!.user, bob)).toContain('by-is-caller: ');
-      expect(await forge(bob!.user, undefined)).toContain('by-is-caller: ');
+      expect(await forge(carol.user, bob)).toContain('by-is-caller: ');
+      expect(await forge(bob.user, undefined)).toContain('by-is-caller: ');
       // The operator may not even try outside its own namespace, where its probe is refused all the time.
-      expect(await forge(bob!.user, { user: 'system:serviceaccount:sallyport-system:sallyport-operator', groups: ['system:serviceaccounts'] })).toContain('cannot create resource');
-      expect(await forge(alice!.user, alice)).toContain('must differ from the requester');
+      expect(await forge(bob.user, { user: 'system:serviceaccount:sallyport-system:sallyport-operator', groups: ['system:serviceaccounts'] })).toContain('cannot create resource');
+      expect(await forge(alice.user, alice)).toContain('must differ from the requester');
       expect((await statusOf('r-forged')).decisions ?? []).toEqual([]);
     }, 30_000);
 
@@ -130,12 +135,12 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
 
     test('a window ends when an approver revokes it, and no later approval brings it back', async () => {
       const request = await ask('r-window', await windowOf('1h'), alice);
-      await decide(request, bob!, 'w1');
-      await decide(request, carol!, 'w2');
+      await decide(request, bob, 'w1');
+      await decide(request, carol, 'w2');
       await until('the approval', async () => (await statusOf('r-window')).phase === 'Approved');
-      await decide(request, carol!, 'w3', { decision: 'Revoke' });
+      await decide(request, carol, 'w3', { decision: 'Revoke' });
       await until('the revocation', async () => (await statusOf('r-window')).phase === 'Revoked');
-      await decide(request, bob!, 'w4');
+      await decide(request, bob, 'w4');
       await until('the late decision', async () => (await statusOf('r-window')).phase === 'Revoked');
       expect(((await statusOf('r-window')).conditions ?? [])[0]).toMatchObject({ reason: 'Revoked', message: 'revoked by oidc:carol@bank.example' });
     }, 30_000);
@@ -167,8 +172,8 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
     const request = await ask('r-gap');
     await api.send({ method: 'DELETE', path: admission('PolicyBinding', guards[0]) });
     await integrityIs('False');
-    await until('the forgery', async () => (await send(decisionOn(request, bob!.user, 'gap-1'), undefined)).status === 201);
-    await send(decisionOn(request, carol!.user, 'gap-2'), undefined);
+    await until('the forgery', async () => (await send(decisionOn(request, bob.user, 'gap-1'), undefined)).status === 201);
+    await send(decisionOn(request, carol.user, 'gap-2'), undefined);
     expect(await statusOf('r-gap')).toMatchObject({ phase: 'Pending' });
     await restore(guards[0]);
     await integrityIs('True');
@@ -204,7 +209,7 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
     const objects: readonly ManifestObject[] = [
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
       { apiVersion: 'v1', kind: 'Secret', metadata: meta('orders-gateway'), stringData: { username: 'u', password: 'p' } },
-      bind('approvers', 'sallyport-approver', subjects([['Group', 'oidc:dba'], ['Group', 'oidc:sre']])), bind('requesters', 'sallyport-requester', subjects([['User', alice!.user]])),
+      bind('approvers', 'sallyport-approver', subjects([['Group', 'oidc:dba'], ['Group', 'oidc:sre']])), bind('requesters', 'sallyport-requester', subjects([['User', alice.user]])),
       bind('proxy', 'sallyport-proxy', [{ kind: 'ServiceAccount', name: 'sallyport-proxy', namespace }]),
       { apiVersion: 'sallyport.dev/v1alpha1', kind: 'IdentityProvider', metadata: { name: 'company' }, spec: { issuer: 'https://idp.bank.example', audiences: ['sallyport'], claims: { username: 'email', groups: 'groups', usernamePrefix: 'oidc:', groupsPrefix: 'oidc:' } } },
       { apiVersion: 'sallyport.dev/v1alpha1', kind: 'Target', metadata: { ...meta('orders-db'), labels: { env: 'prod' } }, spec: { postgres: { host: 'db', credentials: { secretRef: { name: 'orders-gateway' } }, databases: ['orders'] } } },
@@ -232,7 +237,7 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
 
   async function replace(kind: 'Policy' | 'PolicyBinding', name: string, spec: Spec): Promise<void> {
     const { body } = await api.send({ method: 'GET', path: admission(kind, name) });
-    const answer = await api.send({ method: 'PUT', path: admission(kind, name), body: { ...body, spec } });
+    const answer = await api.send({ method: 'PUT', path: admission(kind, name), body: { ...(body as Spec), spec } });
     if (answer.status !== 200) throw new Error(answer.message);
   }
 
@@ -255,8 +260,8 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
   }
 
   async function policyRef(): Promise<{ name: string; uid: string; generation: number }> {
-    const { body } = await api.send({ method: 'GET', path: `/apis/sallyport.dev/v1alpha1/namespaces/${namespace}/accesspolicies/oncall` });
-    return { name: 'oncall', uid: body.metadata.uid, generation: body.metadata.generation };
+    const policy = await api.send({ method: 'GET', path: `/apis/sallyport.dev/v1alpha1/namespaces/${namespace}/accesspolicies/oncall` });
+    return { name: 'oncall', uid: policy.at('metadata.uid') as string, generation: policy.at('metadata.generation') as number };
   }
 
   async function windowOf(grantTTL: string): Promise<Parameters<typeof specOf>[0]> {
@@ -264,9 +269,9 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
   }
 
   async function specOf(change: Partial<{ [Field in keyof AccessRequestResource['spec']]: AccessRequestResource['spec'][Field] | undefined }>): Promise<AccessRequestResource['spec']> {
-    const { body: target } = await api.send({ method: 'GET', path: `/apis/sallyport.dev/v1alpha1/namespaces/${namespace}/targets/orders-db` });
+    const target = await api.send({ method: 'GET', path: `/apis/sallyport.dev/v1alpha1/namespaces/${namespace}/targets/orders-db` });
     const spec = JSON.parse(JSON.stringify({
-      scope: 'Statement', requester: { username: alice!.user }, policyRef: { ...(await policyRef()), rule: 'ddl' }, targetRef: { name: 'orders-db', uid: target.metadata.uid }, action: 'Alter on public.orders',
+      scope: 'Statement', requester: { username: alice.user }, policyRef: { ...(await policyRef()), rule: 'ddl' }, targetRef: { name: 'orders-db', uid: target.at('metadata.uid') }, action: 'Alter on public.orders',
       statement: 'ALTER TABLE orders ADD COLUMN note text', statementHMAC: `hmac-sha256:k1:${'a'.repeat(64)}`, approvers: { groups: ['oidc:dba'], required: 2 }, decideWithin: '10m', ...change,
     })) as AccessRequestResource['spec'];
     return { ...spec, digest: requestDigest(spec) };
