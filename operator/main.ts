@@ -51,24 +51,34 @@ async function main(): Promise<number> {
   const metrics = createOperatorMetrics(registry.registry);
   const shutdown = watchShutdown({ source: process, clock, drainMs: forcedExitMs, exit: (code) => process.exit(code) });
   const client = await operatorClient(credentials, { userAgent: 'sallyport-operator', onRequest: metrics.request });
-  const operator = await runOperator({
-    settings, client, clock, log, registry, metrics, random: Math.random, identity: `${env.values.pod ?? ''}_${randomUUID()}`,
-    onLost: () => {
-      log.error('leadership is lost, the process ends');
-      process.exit(1);
-    },
-  });
-  const servers = await serve({ health: env.values.healthPort, metrics: env.values.metricsPort }, operator, registry, (error, route) => log.error('HTTP answer failed', { route, error }));
-  log.info('started', { namespaces: settings.watchNamespaces.length === 0 ? 'all' : settings.watchNamespaces, healthPort: servers[0]?.port, metricsPort: servers[1]?.port });
-
-  await new Promise<void>((resolve) => shutdown.signal.addEventListener('abort', () => resolve(), { once: true }));
+  let operator: Operator | null = null;
+  // Probes are answered from the start on, whatever the API server does.
+  const servers = await serve({ health: env.values.healthPort, metrics: env.values.metricsPort }, () => operator, registry, (error, route) => log.error('HTTP answer failed', { route, error }));
+  try {
+    operator = await runOperator({
+      settings, client, clock, log, registry, metrics, random: Math.random, identity: `${env.values.pod ?? ''}_${randomUUID()}`, signal: shutdown.signal,
+      onLost: () => {
+        log.error('leadership is lost, the process ends');
+        process.exit(1);
+      },
+    });
+    log.info('started', { namespaces: settings.watchNamespaces.length === 0 ? 'all' : settings.watchNamespaces, healthPort: servers[0]?.port, metricsPort: servers[1]?.port });
+    await aborted(shutdown.signal);
+  } catch (error) {
+    if (!shutdown.signal.aborted) throw error;
+  }
   log.info('draining');
-  await operator.drain(workersMs);
+  await operator?.drain(workersMs);
   await Promise.all(servers.map((server) => server.close(1_000)));
   await client.close();
   shutdown.stop();
   log.info('stopped');
   return 0;
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 function refuse(problems: readonly string[]): number {
@@ -82,14 +92,18 @@ function credentialsOf(kubeconfig: string | undefined, host: string | null, port
 }
 
 /** Probes on one port, metrics on another: the metrics' port is the one that a NetworkPolicy guards. */
-async function serve(ports: { readonly health: number; readonly metrics: number }, operator: Operator, registry: Metrics, onError: (error: unknown, route: string) => void): Promise<readonly HttpServer[]> {
+async function serve(ports: { readonly health: number; readonly metrics: number }, operator: () => Operator | null, registry: Metrics, onError: (error: unknown, route: string) => void): Promise<readonly HttpServer[]> {
   const say = (problem: string | null): HttpAnswer => ({ status: problem === null ? 200 : 503, text: `${problem ?? 'ok'}\n`, contentType: 'text/plain; charset=utf-8' });
   const get = (path: string, answer: () => Promise<HttpAnswer>): Route => ({ method: 'GET', path, answer });
   const routes = {
-    health: [get('/healthz', async () => say(operator.stuck())), get('/readyz', async () => say(operator.notReady()))],
+    health: [get('/healthz', async () => say(operator()?.stuck() ?? null)), get('/readyz', async () => say(notReady(operator())))],
     metrics: [get('/metrics', async () => ({ status: 200, text: await registry.render(), contentType: registry.contentType }))],
   };
   return [await serveAnywhere(ports.health, routes.health, onError), await serveAnywhere(ports.metrics, routes.metrics, onError)];
+}
+
+function notReady(operator: Operator | null): string | null {
+  return operator === null ? 'the API server did not answer yet' : operator.notReady();
 }
 
 /** On every address, of both families where the node has both. */

@@ -1,7 +1,9 @@
 import { managedByLabel, managedByValue, operatorName } from '../contract/names.ts';
 import type { OperatorSettings } from '../contract/operator-settings.ts';
+import { sleep } from '../runtime/clock.ts';
 import type { RuntimeClock } from '../runtime/clock.ts';
 import { startEventRecorder } from '../runtime/kube/events.ts';
+import { KubeError } from '../runtime/kube/kube-client.ts';
 import type { KubeClient, KubeObject } from '../runtime/kube/kube-client.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Metrics } from '../runtime/metrics.ts';
@@ -30,6 +32,8 @@ export interface OperatorOptions {
   readonly log: Log;
   readonly registry: Metrics;
   readonly metrics: OperatorMetrics;
+  /** Aborts a start that waits for the API server. */
+  readonly signal: AbortSignal;
   /** The Lease went to somebody else against our will: end the process at once. */
   readonly onLost: () => void;
 }
@@ -55,7 +59,7 @@ const stuckMs = 300_000;
 /** Starts caches, the election and all controllers. Controllers work only while this replica leads and every cache is complete. */
 export async function runOperator(options: OperatorOptions): Promise<Operator> {
   const { settings, client, clock, log, metrics, random, registry } = options;
-  const approvals = await approvalCaches(client, settings.watchNamespaces);
+  const approvals = await retried(options, () => approvalCaches(client, settings.watchNamespaces, options.signal));
   const election = settings.leaderElection ? elect(options, () => wakeAll()) : alwaysLeader;
   metrics.leader(operatorName, election.isLeader);
   const leading = writesOnlyAsLeader(client, election);
@@ -84,6 +88,19 @@ export async function runOperator(options: OperatorOptions): Promise<Operator> {
       await election[Symbol.asyncDispose]();
     },
   };
+}
+
+/** An API server that starts or restarts is waited for: the process would only be restarted for it. @throws when the start is given up. */
+async function retried<T>({ clock, log, signal }: OperatorOptions, ask: () => Promise<T>): Promise<T> {
+  for (let delayMs = 500; ; delayMs = Math.min(10_000, delayMs * 2)) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (signal.aborted || !(error instanceof KubeError)) throw error;
+      log.info('the API server does not answer yet, trying again', { error });
+      await sleep(clock, delayMs, signal);
+    }
+  }
 }
 
 const alwaysLeader: Election = { isLeader: () => true, remainingMs: () => Number.MAX_SAFE_INTEGER, whenLeader: () => Promise.resolve(), [Symbol.asyncDispose]: () => Promise.resolve() };
