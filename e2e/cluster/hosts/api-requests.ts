@@ -1,19 +1,29 @@
 import type { Cluster } from './cluster.ts';
 
-/** Requests that the API server has answered since it started, `VERB resource -> count`, of one API group; watches count when they end. */
-export async function requestsOfGroup(cluster: Cluster, group: string): Promise<Readonly<Record<string, number>>> {
-  const text = await cluster.must(['get', '--raw', '/metrics']);
-  const counts: Record<string, number> = {};
-  for (const match of text.matchAll(/^apiserver_request_total\{([^}]*)\} (\S+)$/gm)) {
-    const labels = Object.fromEntries([...(match[1] ?? '').matchAll(/(\w+)="([^"]*)"/g)].map((each) => [each[1], each[2]] as const)) as Readonly<Record<string, string>>;
-    if (labels['group'] !== group) continue;
-    const key = `${labels['verb'] ?? ''} ${labels['resource'] ?? ''}${labels['subresource'] === '' ? '' : `/${labels['subresource'] ?? ''}`}`;
-    counts[key] = (counts[key] ?? 0) + Number(match[2]);
-  }
-  return counts;
+/** What the API server says of one API group: requests that ended since it started (`VERB resource -> count`), and watches that are open now (`resource -> count`). */
+export interface GroupRequests {
+  readonly ended: Readonly<Record<string, number>>;
+  readonly watches: Readonly<Record<string, number>>;
 }
 
-/** Their sum. */
+/** Reads the API server's own metrics. */
+export async function requestsOfGroup(cluster: Cluster, group: string): Promise<GroupRequests> {
+  const text = await cluster.must(['get', '--raw', '/metrics']);
+  const read = (metric: string, keyOf: (labels: Readonly<Record<string, string>>) => string): Readonly<Record<string, number>> => {
+    const counts: Record<string, number> = {};
+    for (const match of text.matchAll(new RegExp(`^${metric}\\{([^}]*)\\} (\\S+)$`, 'gm'))) {
+      const labels = Object.fromEntries([...(match[1] ?? '').matchAll(/(\w+)="([^"]*)"/g)].map((each) => [each[1], each[2]] as const)) as Readonly<Record<string, string>>;
+      if (labels['group'] === group && Number(match[2]) > 0) counts[keyOf(labels)] = (counts[keyOf(labels)] ?? 0) + Number(match[2]);
+    }
+    return counts;
+  };
+  return {
+    ended: read('apiserver_request_total', ({ verb, resource, subresource }) => `${verb ?? ''} ${resource ?? ''}${(subresource ?? '') === '' ? '' : `/${subresource ?? ''}`}`),
+    watches: read('apiserver_longrunning_requests', ({ resource }) => resource ?? ''),
+  };
+}
+
+/** The sum of counts. */
 export function sumOf(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
