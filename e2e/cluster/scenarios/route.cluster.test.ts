@@ -12,7 +12,7 @@ spec:
   subjects: [{kind: Group, name: sre}]
   targets: {selector: {matchLabels: {env: prod}}}
   rules:
-  - {name: reads, action: Allow, postgres: {statements: [Select, Explain, Show]}}
+  - {name: reads, action: Allow, postgres: {statements: [Select, Explain, Show, Call]}}
   - {name: no-drop, action: Deny, postgres: {statements: [Drop]}}
   - name: schema-changes
     action: RequireApproval
@@ -97,7 +97,7 @@ spec:
     expect(await shown('asess')).toEqual(['NAME', 'WHO', 'TARGET', 'STARTED', 'PHASE', 'COMMANDS', 'DENIED']);
     expect(await cluster.must(['get', 'tgt', 'orders-db', '-n', 'route-payments', '--no-headers'])).toMatch(/^orders-db +orders-db\.route-payments\S*:5432 +True +2\/2 +Ready /);
     expect(await cluster.must(['get', 'apol', 'oncall', '-n', 'route-payments', '--no-headers'])).toMatch(/^oncall +Standing +1 +True +2\/2 +Ready /);
-    expect(await cluster.must(['get', 'areq', '-n', 'route-payments', '--no-headers'])).toMatch(/oidc:alice@bank\.example +orders-db +Alter\S* +1\/1 +Approved/);
+    expect(await cluster.must(['get', 'areq', '-n', 'route-payments', '--no-headers'])).toMatch(/oidc:alice@bank\.example +orders-db +Alter on public\.orders +1\/1 +Approved/);
     await eventually('the session with the held statement is shown', async () => /oidc:alice@bank\.example +orders-db .* Ended +\d+ +\d+/.test(await cluster.must(['get', 'asess', '-n', 'route-payments', '--no-headers'])), 45_000);
   });
 
