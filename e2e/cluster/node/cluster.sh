@@ -56,7 +56,7 @@ wanted_go() { awk '$1 == "go" {print $2}' "$here/go.mod"; }
 newer_or_equal() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -1)" = "$2" ]; }
 
 build() {
-  mkdir -p "$bin"
+  mkdir -p "$bin" "$cache"
   # One builder at a time: two would compile the same packages twice.
   exec 9>"$cache/build.lock"; flock 9
   local version minor stamp
