@@ -178,6 +178,17 @@ describe('a controller', () => {
     expect(seen).toEqual(['a', 'a aborted']);
   });
 
+  test('a replica that never led drains at once, with keys that wait for a leader', async () => {
+    let runs = 0;
+    const it = scene(async () => void runs++, { mayWork: () => false });
+    it.controller.enqueue('shop/a');
+    await settle(3);
+    let drained = false;
+    void it.controller.drain(20_000).then(() => { drained = true; });
+    await until(() => drained);
+    expect(runs).toBe(0);
+  });
+
   test('shows its queue and workers under controller-runtime’s names', async () => {
     const gate = Promise.withResolvers<void>();
     const it = scene(() => gate.promise, { workers: 1 });

@@ -51,6 +51,7 @@ export function startController(options: ControllerOptions): Controller {
   metrics.observe(queue, () => clock.monotonicMs());
   const stopped = new AbortController();
   let turn = Promise.withResolvers<void>();
+  let isClosing = false;
   const wake = (): void => {
     turn.resolve();
     turn = Promise.withResolvers<void>();
@@ -58,7 +59,8 @@ export function startController(options: ControllerOptions): Controller {
 
   const work = async (): Promise<void> => {
     for (;;) {
-      while (options.mayWork?.() === false && !stopped.signal.aborted) await turn.promise;
+      // A closed queue gives no key: who waits to lead ends too.
+      while (options.mayWork?.() === false && !isClosing) await turn.promise;
       const key = await queue.take();
       if (key === null) return;
       if (options.mayWork?.() === false) {
@@ -73,6 +75,7 @@ export function startController(options: ControllerOptions): Controller {
   };
   const running = Promise.all(Array.from({ length: workers }, work));
   const stop = async (deadlineMs: number): Promise<void> => {
+    isClosing = true;
     queue.close();
     const cancel = clock.after(deadlineMs, () => stopped.abort(new Error('the controller stops')));
     if (deadlineMs <= 0) stopped.abort(new Error('the controller stops'));
