@@ -78,6 +78,9 @@ kills: node-check ## COUNT=200 times SIGKILL during pgbench: no forwarded statem
 bench: node-check ## ratios against a direct connection, paired in one run
 	@$(NODE) bench/bench.ts
 
+bench-operator: node-check ## the operator on a real control plane: 1,000 Targets, 10,000 sessions, idle writes; SCALE_NAMESPACES, SCALE_SESSIONS, SCALE_IDLE narrow it
+	@$(NODE) bench/operator-scale.ts
+
 stats: node-check ## sizes of files
 	@$(NODE) tools/stats.ts
 
@@ -93,4 +96,4 @@ image: build ## the container image, with docker, podman or buildah: NAME=localh
 clean: node-check ## remove what was built
 	rm -rf dist coverage .demo
 
-.PHONY: help setup node-check demo test verify generate lint typecheck unit coverage e2e cluster node leaks fuzz model kills bench stats build manifests clean
+.PHONY: help setup node-check demo test verify generate lint typecheck unit coverage e2e cluster node leaks fuzz model kills bench bench-operator stats build manifests clean
