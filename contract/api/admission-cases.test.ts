@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { parse } from 'yaml';
 import { evaluateAdmission } from '../../tools/testkit/evaluate-admission.ts';
 import type { AdmissionRequest, AdmissionVerdict } from '../../tools/testkit/evaluate-admission.ts';
@@ -50,6 +51,19 @@ test('every policy allows a case that it matches, so that a policy which denies 
   const silent = [...policies].filter(([name, spec]) => !cases.some((each) => each.policy === name && evaluateAdmission(spec, each).verdict === 'allowed'));
   // Nothing is granted cluster-wide by the operator.
   expect(silent.map(([name]) => name)).toEqual(['operator-grants-cluster.sallyport.dev']);
+});
+
+test('whatever workload of others is written, the policy that watches all of them neither fails nor refuses it', () => {
+  const maybe = <T>(inner: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(inner, { nil: undefined });
+  const texts = maybe(fc.dictionary(fc.constantFrom('app.kubernetes.io/name', 'kubectl.kubernetes.io/restartedAt', 'a', 'b'), fc.constantFrom('', 'app', 'x')));
+  const metadata = maybe(fc.record({ name: maybe(fc.constant('app')), labels: texts, annotations: texts }));
+  const podSpec = fc.record({ serviceAccountName: maybe(fc.constantFrom('', 'default', 'sallyport-proxy2')), containers: maybe(fc.array(fc.record({ image: fc.string() }))), volumes: maybe(fc.array(fc.constant({ hostPath: {} }))) });
+  const object = fc.record({ metadata: fc.record({ labels: texts }), spec: fc.oneof(podSpec, fc.record({ replicas: maybe(fc.nat()), template: maybe(fc.record({ metadata, spec: maybe(podSpec) })) })) });
+  const spec = policies.get('proxy-workload.sallyport.dev') as AdmissionObject['policySpec'];
+  fc.assert(fc.property(fc.constantFrom('pods', 'deployments', 'replicasets'), fc.constantFrom('CREATE' as const, 'UPDATE' as const), object, object, (resource, operation, after, before) => {
+    const absent = JSON.parse(JSON.stringify({ object: after, ...(operation === 'UPDATE' ? { oldObject: before } : {}) })) as object;
+    expect(evaluateAdmission(spec, { user: 'oidc:dev', operation, resource, namespace: 'payments', ...absent })).toEqual({ verdict: 'allowed' });
+  }), { numRuns: 500 });
 });
 
 test('a denial by a rule with a message of its own names what the caller has to know', () => {

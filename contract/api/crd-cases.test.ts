@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { parse } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { apiCrds, systemCrds } from '../../tools/generate-api.ts';
 import { readCrd } from '../../tools/read-crd.ts';
 import { formatFieldProblem } from './read-resource.ts';
@@ -32,6 +32,11 @@ describe('every case of crds/examples gets the stated verdict from our own reade
     if (each.expect === 'accepted') expect(verdict(each)).toBe('accepted');
     else expect(verdict(each)).toContain(each.message ?? 'a message that the case must state');
   });
+});
+
+test.each(['identityprovider', 'target', 'accesspolicy', 'accessrequest', 'accessdecision'])('the example of %s is accepted by our own reader', (name) => {
+  const objects = parseAllDocuments(readFileSync(new URL(`../../crds/examples/${name}.yaml`, import.meta.url), 'utf8')).map((document) => document.toJS() as Case['object']);
+  expect(objects.map((object) => verdict({ name, object, expect: 'accepted' }))).toEqual(objects.map(() => 'accepted'));
 });
 
 test.each([...kinds.values()].map((crd) => [crd.kind, crd] as const))('%s: every rule, replaced by true, changes the verdict of a case', (kind, crd) => {

@@ -264,6 +264,36 @@ const missing = missingForNode();
     expect(restarted.at('spec.template.spec')).toEqual(before);
   });
 
+  test('objects as large as their schemas allow stay within what the API server spends on a rule', async () => {
+    const long = 'x'.repeat(63);
+    const failedTargets = Array.from({ length: 64 }, (_, index) => ({ name: `${long.slice(4)}-${index}`, reason: long }));
+    const entry = (name: string): object => ({ pod: name, podUID: uid, revision: 1, hash: digest, state: 'Applied', reason: long, message: 'm'.repeat(1_024), appliedAt: '2026-05-01T10:00:00Z', failedTargets });
+    const proxies = [...Array.from({ length: 31 }, (_, index) => entry(`sallyport-proxy-${index}`)), entry(pod)];
+    await must({ method: 'PATCH', path: `${config}/status`, body: { status: { proxies } }, as: operator });
+    const changed = [...proxies.slice(0, 31), { ...entry(pod), revision: 2 }];
+    expect((await api.send({ method: 'PATCH', path: `${config}/status`, body: { status: { proxies: changed } }, as: proxy })).message).toBe('');
+
+    const facts = Array.from({ length: 16 }, (_, index) => ({ name: `fact-${index}`, value: 'v'.repeat(512) }));
+    const largest = { ...statement, requester: { username: 'oidc:dev' }, statement: 's'.repeat(32_768), parameters: Array.from({ length: 256 }, () => 'p'.repeat(32)), facts, reason: 'r'.repeat(1_024) };
+    await create(api, 'rolebindings', { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'RoleBinding', metadata: metadata('on-behalf'), roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'on-behalf' }, subjects: [{ kind: 'ServiceAccount', name: 'sallyport-proxy', namespace }] });
+    await create(api, 'roles', { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role', metadata: metadata('on-behalf'), rules: [{ apiGroups: ['sallyport.dev'], resources: ['accessrequests'], verbs: ['requestonbehalf'] }] });
+    await eventually(() => api.send({ method: 'POST', path: pathTo('accessrequests', namespace), body: mine('AccessRequest', 'largest', largest), as: proxy }), (answer) => answer.status === 201 || !answer.message.includes('requester-is-caller'));
+    const request = pathTo('accessrequests', namespace, 'largest');
+    const decisions = Array.from({ length: 16 }, (_, index) => ({ name: `d-${index}`, uid, by: 'b'.repeat(253), decision: 'Approve', at: '2026-05-01T10:00:00Z', counted: false, ignoredReason: long }));
+    await must({ method: 'PATCH', path: `${request}/status`, body: { status: { phase: 'Pending', approvals: '0/1', decisions } }, as: operator });
+    expect((await api.send({ method: 'PATCH', path: `${request}/status`, body: { status: { use: { state: 'Waiting', pod } } }, as: proxy })).message).toBe('');
+    expect((await api.send({ method: 'PATCH', path: request, body: { metadata: { labels: { a: 'b' } } }, as: dev })).message).toBe('');
+
+    const groups = Array.from({ length: 400 }, (_, index) => `${'g'.repeat(60)}-${index}`);
+    const inMany = mine('AccessDecision', 'in-many-groups', { ...decisionSpec, asGroups: groups.slice(-8), comment: 'c'.repeat(1_024) });
+    expect((await api.send({ method: 'POST', path: pathTo('accessdecisions', namespace), query: { dryRun: 'All' }, body: inMany, as: { user: 'oidc:bob', groups } })).message).toBe('');
+
+    const env = Array.from({ length: 400 }, (_, index) => ({ name: `NAME_${index}`, value: 'v'.repeat(512) }));
+    const large = { ...template, spec: { ...template.spec, containers: [{ ...container, env }] } };
+    await must({ method: 'PATCH', path: deployment, contentType: strategic, body: { spec: { template: large } }, as: operator });
+    expect((await api.send({ method: 'PATCH', path: deployment, contentType: strategic, body: { spec: { template: { metadata: { annotations: { 'kubectl.kubernetes.io/restartedAt': '2026-05-01T12:00:00Z' } } } } }, as: dev })).message).toBe('');
+  });
+
   test.each([
     ['Job', 'jobs', { template: { spec: { ...template.spec, restartPolicy: 'Never' } } }, 'batch/v1'],
     ['StatefulSet', 'statefulsets', { serviceName: 'x', selector: { matchLabels: { a: 'b' } }, template: { metadata: { labels: { a: 'b' } }, spec: template.spec } }, 'apps/v1'],

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { parse } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { apiCrds, systemCrds } from '../../../tools/generate-api.ts';
 import { readCrd } from '../../../tools/read-crd.ts';
 import { expectedAdmission } from '../../../contract/api/expected-admission.ts';
@@ -54,6 +54,16 @@ const missing = missingForNode();
     });
   });
 
+  test('every manifest of crds/examples and examples is accepted as it stands', async () => {
+    const found = manifests();
+    for (const { file, object } of found) {
+      const { plural, scope } = crdOf(object.kind);
+      const answer = await api.send({ method: 'POST', path: pathTo(plural, scope === 'Cluster' ? undefined : 'payments'), query: { dryRun: 'All', fieldValidation: 'Strict' }, body: scope === 'Cluster' ? object : { ...object, metadata: { ...object.metadata, namespace: 'payments' } } });
+      expect({ file, name: object.metadata.name, message: answer.message }).toEqual({ file, name: object.metadata.name, message: '' });
+    }
+    expect(new Set(found.map(({ object }) => object.kind)).size).toBe(5);
+  });
+
   describe('admission: every case of vap-cases.yaml, as its own user, all policies in force', () => {
     beforeAll(async () => {
       await grantBase(api);
@@ -93,6 +103,12 @@ const missing = missingForNode();
       expect(JSON.stringify((await checked('misspelt.example.com')).at('status.typeChecking.expressionWarnings'))).toContain('undefined field');
     });
   });
+
+  /** Objects of ours in YAML files that people copy. */
+  function manifests(): readonly { readonly file: string; readonly object: Stated }[] {
+    return ['crds/examples/', 'examples/'].flatMap((folder) => readdirSync(new URL(folder, repository), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.yaml') && file !== 'cases.yaml').flatMap((file) =>
+      parseAllDocuments(readFileSync(new URL(`${folder}${file}`, repository), 'utf8')).map((document) => ({ file: `${folder}${file}`, object: document.toJS() as Stated })).filter(({ object }) => object?.apiVersion === 'sallyport.dev/v1alpha1' && crds.has(object.kind))));
+  }
 
   function crdOf(kind: string): ReturnType<typeof readCrd> {
     const crd = crds.get(kind);
