@@ -134,21 +134,3 @@ test('a Target that becomes invalid is served as it was, at its port, and says s
   const config = JSON.parse(world.config('payments')?.spec.config ?? '{}') as ProxyConfig;
   expect([config.targets.map(({ generation, listenPort, postgres: { host } }) => [generation, listenPort, host]), accepted(world.target('payments', 'a'))]).toEqual([[[1, port, 'db.example']], expect.stringMatching(/^Invalid: .*; generation 1 stays in force$/)]);
 });
-
-test('Targets beyond 512 are refused youngest first, while a revocation still goes through', async () => {
-  const world = operatorWorld();
-  for (let index = 0; index < 512; index++) world.put(aTarget('payments', `t${index}`));
-  world.put(aPolicy('payments', 'p'));
-  await using operator = world.start();
-  await operator.quiet();
-  world.clock.advance(1_000);
-  world.put(aTarget('payments', 'a-too-many'));
-  await operator.quiet();
-  expect([accepted(world.target('payments', 'a-too-many')).split(':')[0], served(world).targets.length, served(world).targets.includes('a-too-many')]).toEqual(['ConfigTooLarge', 512, false]);
-  world.remove('AccessPolicy', 'payments', 'p');
-  await operator.quiet();
-  expect(served(world).policies).toEqual({});
-  world.remove('Target', 'payments', 't0');
-  await operator.quiet();
-  expect(accepted(world.target('payments', 'a-too-many')).split(':')[0]).toBe('Accepted');
-}, 120_000);
