@@ -27,6 +27,9 @@ node-check: setup ## is this the Node that the project needs?
 demo: node-check ## the main job end to end on real servers; KEEP=1 leaves it running
 	@$(NODE) examples/demo/demo.ts $(if $(KEEP),--keep)
 
+demo-cluster: build ## the main job on a real cluster: your kubeconfig's (asks first, or YES=1; IMAGE=registry/sallyport:tag), else a node of our own; KEEP=1 leaves it running
+	@$(NODE) examples/demo-cluster/demo.ts $(if $(KEEP),--keep)
+
 # All suites run even when one fails, so that one run tells everything.
 test: verify lint typecheck ## verify, lint, typecheck, unit, coverage, e2e, cluster; what the suites need they get by themselves
 	@status=0; for suite in unit coverage e2e cluster; do $(MAKE) --no-print-directory $$suite || status=1; done; exit $$status
@@ -60,8 +63,8 @@ cluster: build ## scenarios on a real Kubernetes node, with the chart installed 
 	@$(NODE) tools/e2e-assets.ts
 	$(JEST) --selectProjects cluster --runInBand $(if $(ONLY),-- $(ONLY))
 
-node: build ## a Kubernetes node with the chart installed, until Ctrl-C; prints how to use it
-	@$(NODE) tools/e2e-assets.ts && $(NODE) e2e/cluster/keep-node.ts
+node: build ## a Kubernetes node with the chart installed, until Ctrl-C; prints how to use it; BARE=1 without the chart
+	@$(NODE) tools/e2e-assets.ts && $(NODE) e2e/cluster/keep-node.ts $(if $(BARE),--bare)
 
 leaks: node-check ## run leak cases: make leaks FILE=e2e/leaks/leak_channels.json
 	@$(NODE) e2e/leaks/run-leaks.ts $(or $(FILE),e2e/leaks/leak_channels.json)
@@ -96,4 +99,4 @@ image: build ## the container image, with docker, podman or buildah: NAME=localh
 clean: node-check ## remove what was built
 	rm -rf dist coverage .demo
 
-.PHONY: help setup node-check demo test verify generate lint typecheck unit coverage e2e cluster node leaks fuzz model kills bench bench-operator stats build manifests clean
+.PHONY: help setup node-check demo demo-cluster test verify generate lint typecheck unit coverage e2e cluster node leaks fuzz model kills bench bench-operator stats build manifests clean

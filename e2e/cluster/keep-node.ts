@@ -5,7 +5,7 @@ import { factsVariable } from './hosts/facts.ts';
 import { installSallyport } from './hosts/install.ts';
 import { missingForNode, startNode } from './hosts/node.ts';
 
-// `make node`: the node of the scenarios, to look around in and to run single scenarios on.
+// `make node`: the node of the scenarios, to look around in and to run single scenarios on; `--bare` installs nothing.
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 const missing = missingForNode();
 if (missing.length > 0) {
@@ -17,7 +17,7 @@ const cluster = clusterOf(host.facts);
 const facts = join(host.root, 'facts.json');
 writeFileSync(facts, JSON.stringify({ node: host.facts }));
 // What fails to install is what one wants to look at.
-await installSallyport(cluster).then(() => say('Sallyport is installed'), (error: unknown) => say(`Sallyport is not installed: ${error instanceof Error ? error.message : String(error)}`));
+if (!process.argv.includes('--bare')) await installSallyport(cluster).then(() => say('Sallyport is installed'), (error: unknown) => say(`Sallyport is not installed: ${error instanceof Error ? error.message : String(error)}`));
 const script = `NODE_STATE=${host.facts.state} e2e/cluster/node/cluster.sh`;
 say(`\n  ${script} exec kubectl get pods -A\n  ${script} exec kubectl --kubeconfig ${host.facts.state}/user.kubeconfig --token TOKEN auth whoami\n  ${script} log kube-apiserver\n  ${factsVariable}=${facts} make cluster ONLY=route\n\nCtrl-C ends it.`);
 await new Promise<void>((resolve) => {

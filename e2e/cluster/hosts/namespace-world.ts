@@ -112,6 +112,8 @@ export async function startNamespace(cluster: Cluster, options: NamespaceOptions
   };
   if (options.wait === false) return world;
   await cluster.waitFor('condition=Ready', ['target/orders-db'], namespace, 90);
+  // Ready means: on every proxy that is ready. Tests count on all of them.
+  await cluster.must(['rollout', 'status', 'deployment/sallyport-proxy', '-n', namespace, '--timeout=90s']);
   await cluster.waitFor('condition=Ready', ['accesspolicy', '--all'], namespace, 30);
   await trust(world);
   return world;

@@ -114,6 +114,8 @@ configs() {
   mkdir -p "$state"/{log,run,lib,cni,kubelet,certs,pause,commands,pids}
   mkfifo "$state/start.fifo"
   openssl genrsa -out "$state/sa.key" 2048 2>/dev/null; openssl rsa -in "$state/sa.key" -pubout -out "$state/sa.pub" 2>/dev/null
+  # The authority of client certificates, so that a CertificateSigningRequest can make a person's credentials.
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=client-authority -keyout "$state/client-ca.key" -out "$state/client-ca.crt" 2>/dev/null
   { echo 'admin-token,admin,admin,"system:masters"'; echo 'node-token,system:node:node-1,node-1,"system:nodes"'; cat "${NODE_TOKENS:-/dev/null}"; } >"$state/tokens.csv"
   for who in admin node; do cat >"$state/$who.kubeconfig" <<K
 {apiVersion: v1, kind: Config, current-context: test, contexts: [{name: test, context: {cluster: test, user: $who}}],
@@ -208,10 +210,10 @@ commands() { # each component as it is started, and started again
   # shellcheck disable=SC2086 # NODE_APISERVER_FLAGS is several words
   command_of kube-apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --bind-address=0.0.0.0 --advertise-address=$node_ip \
     --cert-dir=certs --service-cluster-ip-range=10.96.0.0/16 --service-account-issuer=https://kubernetes.default.svc --service-account-key-file=sa.pub \
-    --service-account-signing-key-file=sa.key --authorization-mode=Node,RBAC --token-auth-file=tokens.csv --allow-privileged=true \
+    --service-account-signing-key-file=sa.key --authorization-mode=Node,RBAC --token-auth-file=tokens.csv --client-ca-file=client-ca.crt --allow-privileged=true \
     --kubelet-preferred-address-types=InternalIP "${authentication[@]}" ${NODE_APISERVER_FLAGS:-}
   command_of kube-controller-manager kube-controller-manager --kubeconfig=admin.kubeconfig --service-account-private-key-file=sa.key \
-    --root-ca-file=certs/apiserver.crt --use-service-account-credentials=true --leader-elect=false
+    --cluster-signing-cert-file=client-ca.crt --cluster-signing-key-file=client-ca.key --root-ca-file=certs/apiserver.crt --use-service-account-credentials=true --leader-elect=false
   command_of kube-scheduler kube-scheduler --kubeconfig=admin.kubeconfig --leader-elect=false
   command_of kubelet kubelet --config kubelet.yaml --kubeconfig node.kubeconfig --root-dir "$state/kubelet" --cert-dir "$state/kubelet/pki" \
     --node-ip=$node_ip --hostname-override=node-1

@@ -95,6 +95,7 @@ spec:
     expect(await shown('apol')).toEqual(['NAME', 'ACCESS', 'TARGETS', 'READY', 'PROGRAMMED', 'REASON', 'AGE']);
     expect(await shown('areq')).toEqual(['NAME', 'REQUESTER', 'TARGET', 'ACTION', 'APPROVALS', 'PHASE', 'EXPIRES', 'AGE']);
     expect(await shown('asess')).toEqual(['NAME', 'WHO', 'TARGET', 'STARTED', 'PHASE', 'COMMANDS', 'DENIED']);
+    await cluster.waitFor('jsonpath={.status.programmed}=2/2', ['tgt/orders-db', 'apol/oncall'], 'route-payments', 30);
     expect(await cluster.must(['get', 'tgt', 'orders-db', '-n', 'route-payments', '--no-headers'])).toMatch(/^orders-db +orders-db\.route-payments\S*:5432 +True +2\/2 +Ready /);
     expect(await cluster.must(['get', 'apol', 'oncall', '-n', 'route-payments', '--no-headers'])).toMatch(/^oncall +Standing +1 +True +2\/2 +Ready /);
     expect(await cluster.must(['get', 'areq', '-n', 'route-payments', '--no-headers'])).toMatch(/oidc:alice@bank\.example +orders-db +Alter on public\.orders +1\/1 +Approved/);
