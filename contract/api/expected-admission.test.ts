@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
 import { digestOf } from '../digest.ts';
 import { approvalPolicies, expectedAdmission } from './expected-admission.ts';
@@ -28,4 +29,14 @@ test('the hash is that of the specs as they are stored, so another namespace or 
 
 test('exactly the policies on requests and decisions gate the counting of approvals', () => {
   expect(expectedAdmission('gate').filter((each) => each.guardsApprovals).map((each) => each.name)).toEqual(approvalPolicies);
+});
+
+test('the threat model names every policy and every rule, and none that does not exist', () => {
+  const text = readFileSync(new URL('../../docs/threat-model.md', import.meta.url), 'utf8');
+  const rows = text.slice(text.indexOf('## In a cluster: what admission refuses'), text.indexOf('### What remains')).split('\n').filter((line) => line.startsWith('| ')).slice(2);
+  const named = rows.flatMap((row) => (row.split('|')[3] ?? '').split(',').map((each) => each.trim()));
+  const rules = expectedAdmission('sallyport-system').flatMap((each) => each.rules);
+  const inWords = new Set(rules.map((rule) => (/^may-read-account-credentials-[246]$/.test(rule) ? rule.slice(-2) : rule)));
+  expect([...new Set(named)].sort()).toEqual([...inWords].sort());
+  for (const { name } of expectedAdmission('sallyport-system')) expect(text).toMatch(new RegExp(`\`${name.startsWith('operator-grants') ? 'operator-grants-\\*' : name.replace('.sallyport.dev', '')}\``));
 });
