@@ -69,7 +69,11 @@ export async function servePeers(options: PeerOptions & { readonly host: string;
     serve(socket, (asked) => (mayAnswer() ? options.onCancel(asked.pid, asked.key) : 'limited'));
   });
   server.maxConnections = peerLimits.connections;
-  server.on('tlsClientError', (error: Error) => options.log.debug('peer refused', { error: error.message }));
+  server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+    options.log.debug('peer refused', { error: error.message });
+    // Node leaves a socket whose handshake took too long open.
+    socket.destroy();
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host: options.host, port: options.port }, () => {
