@@ -54,3 +54,12 @@ test('pids are positive 31-bit numbers, no two alike', () => {
   expect(new Set(pids).size).toBe(2_000);
   expect(pids.every((pid) => pid >= 1 && pid < 2 ** 31)).toBe(true);
 });
+
+test('what another replica asks needs pid and key as well, and has no limit of ours: the replica that the client asked has counted it', () => {
+  const keys = keysAt({ ms: 0 });
+  let cancelled = 0;
+  const issued = keys.issue(4, () => cancelled++);
+  expect(keys.cancelForPeer(issued.pid, Buffer.alloc(4))).toBe('unknown');
+  for (let n = 0; n < 20; n++) expect(keys.cancelForPeer(issued.pid, issued.key)).toBe('cancelled');
+  expect(cancelled).toBe(20);
+});

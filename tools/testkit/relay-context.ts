@@ -334,6 +334,8 @@ export class FakeApprover implements Approver {
   refuses: 'APPROVAL_UNAVAILABLE' | 'TOO_MANY_REQUESTS' | null = null;
   /** What `use` answers. */
   usable = true;
+  /** Another session that shared the request was first: what `usedElsewhere` answers. */
+  elsewhere = false;
   used = 0;
   #decide: ((outcome: ApprovalOutcome) => void) | null = null;
   readonly #whenAsked: (() => void)[] = [];
@@ -352,6 +354,7 @@ export class FakeApprover implements Approver {
         if (this.usable) this.used++;
         return Promise.resolve(this.usable);
       },
+      usedElsewhere: () => this.elsewhere,
       withdraw: (reason) => {
         this.withdrawn.push(reason);
         return Promise.resolve();

@@ -83,6 +83,32 @@ describe('a held statement', () => {
     expect([relay.toServer(), codes(relay).at(-1)]).toEqual([[], ['statement.denied', 'APPROVAL_WITHDRAWN', 'areq-1']]);
   });
 
+  test('that another session which shared its request ran first is asked for anew, and only the approval that was used is recorded', async () => {
+    const relay = await holding();
+    Object.assign(relay.approver, { usable: false, elsewhere: true });
+    await relay.approver.decide('approved');
+    Object.assign(relay.approver, { usable: true, elsewhere: false });
+    await relay.approver.decide('approved');
+    await relay.wait;
+    expect([relay.toServer(), relay.approver.asks.length, relay.recorder.intents[0]?.approvals.map(({ request }) => request)]).toEqual([['Q delete from t'], 2, ['areq-2']]);
+  });
+
+  test('whose request another session took back is asked for anew', async () => {
+    const relay = await holding();
+    await relay.approver.decide({ outcome: 'withdrawn', request: 'areq-1', askAnew: true });
+    await relay.approver.decide('approved');
+    await relay.wait;
+    expect([relay.toServer(), codes(relay)]).toEqual([['Q delete from t'], [['statement.held', null, 'areq-1'], ['statement.held', null, 'areq-2']]]);
+  });
+
+  test('that others are always faster with is refused in the end', async () => {
+    const relay = await holding();
+    Object.assign(relay.approver, { usable: false, elsewhere: true });
+    for (let n = 0; n < 4; n++) await relay.approver.decide('approved');
+    await relay.wait;
+    expect([relay.toServer(), relay.approver.asks.length, codes(relay).at(-1)]).toEqual([[], 4, ['statement.denied', 'APPROVAL_WITHDRAWN', 'areq-4']]);
+  });
+
   test('is asked for under each rule that matches, the strictest first, and forwarded when all have said yes', async () => {
     const relay = await holding('delete from ledger');
     await relay.approver.decide('approved');
