@@ -2,8 +2,11 @@ import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { findStale } from './verify-generated.ts';
+
+// Each test runs all generators: 1.5 s of CPU, which a busy machine gives in more than Jest's 5 s.
+jest.setTimeout(60_000);
 
 let copy: string;
 

@@ -82,7 +82,7 @@ rules:
   });
   const session = (pod: string): object => mine('AccessSession', 'forged', { user: { username: 'oidc:alice@bank.example' }, targetRef: { name: 'orders-db', uid }, protocol: 'PostgreSQL', startedAt: '2026-05-01T10:00:00Z', pod, sessionID: 'forged' });
 
-  describe('other people\'s Secrets', () => {
+  describe('other people\'s Secrets (K4)', () => {
     test('an author who may not read a Secret cannot make a Target that sends it, and is told the same of one that does not exist', async () => {
       const there = await post('targets', target('mine', { name: 'orders-gateway' }), { token: tokens.carol });
       const absent = await post('targets', target('mine', { name: 'no-such-secret' }), { token: tokens.carol });
