@@ -60,21 +60,28 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
   const host = new URL(options.server).host;
   const pools = createPools(options, limits);
 
-  const send = async (request: KubeRequest, kind: 'requests' | 'watches', signal: AbortSignal): Promise<Dispatcher.ResponseData> => {
+  const sendOnce = async (request: KubeRequest, kind: 'requests' | 'watches', headers: readonly string[], signal: AbortSignal): Promise<Dispatcher.ResponseData> => {
     const startedMs = performance.now();
-    const headers = await options.headers();
-    const answer = await dispatch(await pools.take(kind), options, request, headers, signal).catch((error: unknown) => {
-      options.onRequest?.({ code: '<error>', method: request.method, host, durationMs: performance.now() - startedMs });
+    const told = (code: string): void => options.onRequest?.({ code, method: request.method, host, durationMs: performance.now() - startedMs });
+    try {
+      const answer = await dispatch(await pools.take(kind), options, request, headers, signal);
+      told(String(answer.statusCode));
+      return answer;
+    } catch (error) {
+      told('<error>');
       throw error;
-    });
-    options.onRequest?.({ code: String(answer.statusCode), method: request.method, host, durationMs: performance.now() - startedMs });
+    }
+  };
+  const send = async (request: KubeRequest, kind: 'requests' | 'watches', signal: AbortSignal): Promise<Dispatcher.ResponseData> => {
+    const headers = await options.headers();
+    const answer = await sendOnce(request, kind, headers, signal);
     if (answer.statusCode !== 401 || options.onUnauthorized === undefined) return answer;
     options.onUnauthorized();
     const fresh = await options.headers();
     // The same token would be refused again.
     if (fresh.join('\n') === headers.join('\n')) return answer;
     await answer.body.dump();
-    return dispatch(await pools.take(kind), options, request, fresh, signal);
+    return sendOnce(request, kind, fresh, signal);
   };
 
   return {

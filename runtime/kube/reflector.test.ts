@@ -5,7 +5,7 @@ import { testKinds as kinds } from '../../tools/testkit/fake-api/route.ts';
 import { type FakeApi, fakeApiServer } from '../../tools/testkit/fake-api-server.ts';
 import { type FakeClock, fakeClock } from '../../tools/testkit/fake-clock.ts';
 import { pass, settle, until } from '../../tools/testkit/settle.ts';
-import type { KubeObject, Reflector } from './kube-client.ts';
+import type { KubeClient, KubeObject, Reflector } from './kube-client.ts';
 import { type ReflectorOptions, startReflector } from './reflector.ts';
 
 type ConfigMap = KubeObject & { readonly data?: Readonly<Record<string, string>> };
@@ -209,6 +209,35 @@ describe('faults', () => {
     expect(it.reflector.list()).toHaveLength(3);
   });
 
+  test('a watch that is refused with 410 is not asked for again from the same place', async () => {
+    const it = scene({ before: (api) => put(api, 'a', '1') });
+    await until(() => it.api.watches.size === 1);
+    const from = it.api.calls.at(-1)?.query['resourceVersion'];
+    it.api.faults.add({ fault: { kind: 'status', status: 410, reason: 'Expired' }, when: (call) => call.query['resourceVersion'] === from, times: Number.POSITIVE_INFINITY });
+    for (const open of it.api.watches) open.close('reset');
+    put(it.api, 'a', '2');
+    await converges(it);
+    expect(it.relists).toEqual(['start', 'expired']);
+  });
+
+  test('a watch that is never accepted is asked for ever more seldom', async () => {
+    const it = scene({ before: (api) => api.faults.add(watch({ kind: 'hang' }, Number.POSITIVE_INFINITY)) });
+    await pass(it.clock, 600_000);
+    // 15 s of patience and up to 30 s of waiting each.
+    expect(it.api.calls.filter((call) => call.verb === 'watch').length).toBeLessThanOrEqual(22);
+  });
+
+  test('an event makes the wait short again', async () => {
+    const it = scene({ before: (api) => api.faults.add(watch({ kind: 'status', status: 500 }, 8)) });
+    await until(() => it.api.watches.size === 1, { clock: it.clock, stepMs: 1_000 });
+    put(it.api, 'a', '1');
+    await settle();
+    const fromMs = it.clock.monotonicMs();
+    for (const open of it.api.watches) open.close('reset');
+    await until(() => it.api.watches.size === 1, { clock: it.clock, stepMs: 20 });
+    expect(it.clock.monotonicMs() - fromMs).toBeLessThanOrEqual(300);
+  });
+
   test('a watch that is open and silent is opened again after 30 s, and misses nothing', async () => {
     const it = scene();
     await until(() => it.api.watches.size === 1);
@@ -321,6 +350,44 @@ describe('stopping', () => {
     await expect(waiting).rejects.toMatchObject({ reason: 'Aborted' });
     expect(it.reflector.synced).toBe(false);
   });
+});
+
+/** A server that answers what it is told, whatever the client gives up. */
+function scripted(lists: readonly (readonly ConfigMap[])[], lines: readonly unknown[] = []): KubeClient {
+  let listed = 0;
+  let isWatched = false;
+  return {
+    request: () => Promise.resolve({ metadata: { resourceVersion: '5' }, items: lists[Math.min(listed++, lists.length - 1)] }),
+    async *stream({ signal }) {
+      if (!isWatched) yield* lines;
+      isWatched = true;
+      if (signal?.aborted === true) return;
+      await new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+const version5 = (name: string, uid: string): ConfigMap => ({ metadata: { name, namespace: 'shop', uid, resourceVersion: '5' } });
+
+test('another object under an old name and version, as after a restored backup, is told', async () => {
+  const it = scene({ client: scripted([[version5('a', 'one')], [version5('a', 'two')]]) });
+  await it.reflector.whenSynced();
+  it.keys.splice(0);
+  it.reflector.relist();
+  await until(() => it.keys.length > 0, { clock: it.clock, stepMs: 20 });
+  expect([it.keys, it.reflector.get('shop/a')?.metadata.uid]).toEqual([['shop/a'], 'two']);
+});
+
+test('a relist that is asked for while events are being told is not undone by those that follow', async () => {
+  const seen: string[] = [];
+  const events = ['b', 'c'].map((name) => ({ type: 'ADDED', object: version5(name, name) }));
+  const it = scene({ client: scripted([[], [version5('b', 'b'), version5('d', 'd')]], events), onKey(key) {
+    seen.push(key);
+    if (key === 'shop/b') it.reflector.relist();
+  } });
+  await until(() => it.relists.length === 2, { clock: it.clock, stepMs: 20 });
+  expect([seen, it.relists]).toEqual([['shop/b', 'shop/d'], ['start', 'asked']]);
 });
 
 test('whatever happens in whatever order, it ends with what the server has and told every key that differs', async () => {

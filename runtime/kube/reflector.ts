@@ -133,7 +133,8 @@ async function watch<T extends KubeObject>(state: State<T>): Promise<void> {
   state.endWatch = endWatch;
   let isOpen = false;
   try {
-    if (state.signal.aborted) return;
+    // Whoever was told of the list may have asked for another one by now.
+    if (state.signal.aborted || state.resourceVersion === '') return;
     const lines = options.client.stream({
       method: 'GET', path: pathOf(options.kind, options.namespace), idleMs: options.idleMs ?? reflectorTimes.idleMs, signal: end.signal,
       ...(options.metadataOnly === true ? { accept: partialObject } : {}), onOpen() {
@@ -197,7 +198,6 @@ function contact<T extends KubeObject>(state: State<T>): void {
   const nowMs = state.options.clock.monotonicMs();
   state.lastContactMs = nowMs;
   state.healthySinceMs ??= nowMs;
-  if (nowMs - state.healthySinceMs >= reflectorTimes.healthyMs) state.failures = 0;
   state.options.onContact?.();
 }
 

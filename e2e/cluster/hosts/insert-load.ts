@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { eventually } from '../../hosts/clients.ts';
 
 /** What became of a load. */
 export interface LoadResult {
@@ -14,7 +15,10 @@ export interface LoadResult {
 
 /** Sessions that each insert numbered rows into `load (session, number)`, one after another. */
 export interface Load {
+  /** Acknowledged so far. */
   readonly count: () => number;
+  /** Resolves once so many are acknowledged. @throws when a session failed, or after 60 s. */
+  reached(count: number): Promise<void>;
   stop(): Promise<LoadResult>;
 }
 
@@ -41,6 +45,10 @@ export function startInserts(sessions: readonly pg.Client[], paceMs: number): Lo
   const running = Promise.all(sessions.map(run));
   return {
     count: () => acknowledged.length,
+    reached: (count) => eventually(`${count} inserts: ${acknowledged.length}`, () => {
+      if (failures.length > 0) throw new Error(failures.join('; '));
+      return acknowledged.length >= count;
+    }, 60_000).then(() => undefined),
     async stop() {
       isStopped = true;
       await running;

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type pg from 'pg';
 import { eventually } from '../../hosts/clients.ts';
 import { requestsOfGroup, sumOf } from '../hosts/api-requests.ts';
 import { type Cluster, openCluster, type Printed } from '../hosts/cluster.ts';
@@ -10,8 +9,9 @@ import { type Door, openDoor } from '../hosts/through-service.ts';
 
 const cluster = openCluster();
 /** How long the API server is away. The issue's five minutes are run by hand: SALLYPORT_OUTAGE_SECONDS=300. */
-const outageMs = Number(process.env['SALLYPORT_OUTAGE_SECONDS'] ?? 40) * 1_000;
-const grantSeconds = 25;
+const outageMs = Number(process.env['SALLYPORT_OUTAGE_SECONDS'] ?? 75) * 1_000;
+/** Longer than it takes to stop the API server on a busy machine, shorter than the outage. */
+const grantSeconds = 45;
 const sessions = 8;
 
 const policies = `apiVersion: sallyport.dev/v1alpha1
@@ -57,23 +57,22 @@ const schema = 'create table load (session int, number int, primary key (session
 
   test(`stopped for ${outageMs / 1_000} s under load: sessions live on and new ones open, no grant outlives its end, nothing held is released, records are complete, and it comes back to no storm`, async () => {
     const clients = await Promise.all(Array.from({ length: sessions }, () => door.connect(alice)));
-    const { session: granted, expiresAtMs } = await openByGrant(cluster, door, carol, bob);
+    const grant = await openByGrant(cluster, door, carol, bob);
     const load = startInserts(clients, 20);
-    await eventually('the load runs', () => load.count() > sessions * 5);
+    await load.reached(sessions * 5);
 
     const before = await requestsOfGroup(cluster, 'sallyport.dev');
     await cluster.process('stop', 'kube-apiserver');
     const stoppedMs = Date.now();
-    let grantEndedMs = 0;
-    granted.once('end', () => (grantEndedMs = Date.now()));
+    expect(grant.endedMs()).toBe(0);
     try {
       const during = await door.connect(alice);
       expect((await during.query('select 40 + 2 as answer')).rows).toEqual([{ answer: 42 }]);
       // Held and never released: nobody can decide, and no object says that anybody did.
       const held = during.query('alter table orders add column note text').then(() => 'released', (error: Error) => error.message);
-      await eventually('the grant ends by the proxy\'s own clock', () => grantEndedMs > 0, (grantSeconds + 15) * 1_000);
-      expect(grantEndedMs - expiresAtMs).toBeLessThan(2_000);
-      expect(grantEndedMs - expiresAtMs).toBeGreaterThan(-1_000);
+      await eventually('the grant ends by the proxy\'s own clock', () => grant.endedMs() > 0, (grantSeconds + 15) * 1_000);
+      expect(grant.endedMs() - grant.expiresAtMs).toBeLessThan(2_000);
+      expect(grant.endedMs() - grant.expiresAtMs).toBeGreaterThan(-1_000);
       await expect(withTimeout(door.connect(carol), 8_000)).rejects.toThrow();
       await eventually('the time is up', () => Date.now() - stoppedMs > outageMs, outageMs + 5_000);
       const told = await Promise.race([held, new Promise<string>((resolve) => setTimeout(() => resolve('still held'), 10))]);
@@ -229,7 +228,7 @@ async function stateOf(cluster: Cluster, namespace: string): Promise<Readonly<Re
 }
 
 /** Opens a session that a Window approval allows. */
-async function openByGrant(on: Cluster, door: Door, token: string, approver: string): Promise<{ readonly session: pg.Client; readonly expiresAtMs: number }> {
+async function openByGrant(on: Cluster, door: Door, token: string, approver: string): Promise<{ readonly expiresAtMs: number; readonly endedMs: () => number }> {
   const login = door.connect(token, { connectionTimeoutMillis: 60_000 });
   login.catch(() => undefined);
   const request = await eventually('the request is there', async () => (await on.list('areq', 'faults-outage')).find(({ status }) => status?.phase === 'Pending'), 20_000);
@@ -238,9 +237,10 @@ async function openByGrant(on: Cluster, door: Door, token: string, approver: str
     apiVersion: 'sallyport.dev/v1alpha1', kind: 'AccessDecision', metadata: { name: `${request.metadata.name}-bob`, namespace: 'faults-outage' },
     spec: { requestRef: { name: request.metadata.name, uid: request.metadata.uid }, policyRef: { name: policyRef.name }, requester: { username: requester.username }, digest, decision: 'Approve', by: 'oidc:bob@bank.example', asGroups: ['dba'] },
   }), { token: approver });
-  const session = await login;
+  let endedMs = 0;
+  (await login).once('end', () => (endedMs = Date.now()));
   const expiresAt = await eventually('the end of the grant is known', async () => (await on.get('areq', request.metadata.name, 'faults-outage'))?.status?.expiresAt as string | undefined, 20_000);
-  return { session, expiresAtMs: Date.parse(expiresAt) };
+  return { expiresAtMs: Date.parse(expiresAt), endedMs: () => endedMs };
 }
 
 function withTimeout<T>(promise: Promise<T>, limitMs: number): Promise<T> {
