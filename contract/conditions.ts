@@ -1,4 +1,4 @@
-/** Condition types of all kinds (docs/operations.md explains each). */
+/** Condition types of all kinds (docs/operator.md explains each). */
 export type ConditionType =
   | 'Accepted' | 'ResolvedRefs' | 'Programmed' | 'Ready' | 'BypassBlocked' | 'Reachable' | 'Available' | 'ApprovalIntegrity' | 'AdmissionIntegrity' | 'Decided' | 'Stalled' | 'Reconciling';
 

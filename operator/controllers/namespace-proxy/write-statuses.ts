@@ -31,10 +31,10 @@ export const statusBudgetMs = 300;
  * @returns whether all are written; false: the time was up, come again.
  */
 export async function writeStatuses(writer: StatusWriter, context: StatusContext): Promise<boolean> {
-  const { facts } = context;
-  if (context.proxyConfig !== null) await writeProxyConfigStatus(writer, context, context.proxyConfig);
+  const { facts, proxyConfig } = context;
   const untilMs = writer.monotonicMs() + statusBudgetMs;
   const jobs: readonly (() => Promise<boolean>)[] = [
+    ...(proxyConfig === null ? [] : [() => writeProxyConfigStatus(writer, context, proxyConfig)]),
     ...facts.targets.map((target) => () => writeOne(writer, target, targetStatus(context, target), untilMs)),
     ...facts.policies.map((policy) => () => writeOne(writer, policy, policyStatus(context, policy), untilMs)),
   ];
@@ -88,19 +88,20 @@ function tell(writer: StatusWriter, object: TargetResource | AccessPolicyResourc
 }
 
 /** Own field manager and no list replaced: the same status holds acknowledgements and the integrity conditions of others. */
-async function writeProxyConfigStatus(writer: StatusWriter, { facts }: StatusContext, proxyConfig: ProxyConfigResource): Promise<void> {
+async function writeProxyConfigStatus(writer: StatusWriter, { facts }: StatusContext, proxyConfig: ProxyConfigResource): Promise<true> {
   const status = proxyConfigStatus(facts, proxyConfig);
   const stored = proxyConfig.status ?? {};
   const isSame = stored.observedGeneration === status.observedGeneration && stored.programmed === status.programmed &&
     status.conditions.every((condition) => canonicalJson(stored.conditions?.find((each) => each.type === condition.type) ?? null) === canonicalJson(condition));
   const digest = canonicalJson(status);
-  if (isSame || writer.memory.hasWritten(proxyConfig, 'ProxyConfig/status', digest)) return;
+  if (isSame || writer.memory.hasWritten(proxyConfig, 'ProxyConfig/status', digest)) return true;
   await applyObject(writer.client, kinds.proxyConfig, { metadata: { name: proxyName, namespace: facts.namespace }, status } as Parameters<typeof applyObject>[2], { fieldManager: fieldManagers.operatorStatus, force: true, subresource: 'status', signal: writer.signal });
   writer.memory.wrote(proxyConfig, 'ProxyConfig/status', digest);
   const rejected = (conditions: readonly { readonly type: string; readonly reason: string }[]): boolean => conditions.some((condition) => condition.type === 'Programmed' && condition.reason === 'Rejected');
   if (rejected(status.conditions) && !rejected(stored.conditions ?? [])) {
     writer.events.record({ regarding: subjectOf(proxyConfig), type: 'Warning', reason: 'Rejected', action: 'Program', note: messageOf(status.conditions) });
   }
+  return true;
 }
 
 function messageOf(conditions: readonly Condition[]): string {
