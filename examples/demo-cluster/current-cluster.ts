@@ -37,7 +37,7 @@ export async function currentCluster(context: string, image: string): Promise<Pl
   };
   const official = process.env['PG_IMAGE'] ?? 'postgres:18';
   return {
-    name: `the cluster of your context ${context}`, image: { repository, tag }, run,
+    name: `the cluster of your context ${context}`, isLasting: true, image: { repository, tag }, run,
     // What Docker's official image wants; an image with another user or folder: PG_UID, PG_DATA.
     database: { image: official, client: process.env['CLIENT_IMAGE'] ?? official, uid: Number(process.env['PG_UID'] ?? 999), data: process.env['PG_DATA'] ?? '/var/lib/postgresql', args: ['-c', 'ssl=on', '-c', 'ssl_cert_file=/tls/tls.crt', '-c', 'ssl_key_file=/tls/tls.key'] },
     live: (program, args) => startClient(program, args, process.env),

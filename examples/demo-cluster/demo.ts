@@ -16,6 +16,8 @@ const chart = file('../../helm/sallyport');
 const startedMs = performance.now();
 const passwords = { superuser: randomBytes(12).toString('hex'), gateway: randomBytes(12).toString('hex') };
 let failures = 0;
+/** From here on there is something of the demo in the cluster. Before, everything in it is somebody else's. */
+let begun = false;
 
 const place = await choosePlace();
 if (place === null) process.exit(2);
@@ -63,7 +65,10 @@ function refuse(lines: readonly string[]): null {
 
 async function story(at: Place): Promise<void> {
   say(`Ready after ${seconds()}: ${at.name}.`);
-  if ((await at.run('kubectl', ['get', 'namespace', 'payments'])).code === 0) throw new Error('there is a namespace payments already: the demo would mix with what is in it');
+  for (const [kind, name] of [['namespace', 'payments'], ['namespace', 'sallyport-system'], ['crd', 'targets.sallyport.dev']] as const) {
+    if ((await at.run('kubectl', ['get', kind, name])).code === 0) throw new Error(`there is a ${kind} ${name} already: the demo would mix with it, and remove it at its end`);
+  }
+  begun = true;
 
   step('The platform team installs Sallyport with Helm, and says whose tokens count');
   await kubectlLike('helm', ['install', 'sallyport', chart, '--namespace', 'sallyport-system', '--create-namespace', '--set', `image.repository=${at.image.repository}`, '--set', `image.tag=${at.image.tag}`], { quiet: true, shown: 'helm install sallyport helm/sallyport --namespace sallyport-system --create-namespace' });
@@ -194,10 +199,16 @@ async function keep(): Promise<void> {
   });
 }
 
-/** In the user's own cluster: everything that the demo brought, the definitions included. */
+/** Removes everything that the demo brought, the definitions included (a release keeps them), and nothing when it did not begin. */
 async function cleanUp(at: Place): Promise<void> {
-  for (const args of [['delete', 'target,accesspolicy', '--all', '-n', 'payments'], ['delete', 'pods', '--all', '-n', 'payments', '--grace-period=0', '--force'], ['delete', 'namespace', 'payments', '--ignore-not-found', '--wait=false'], ['delete', 'identityprovider', 'company', '--ignore-not-found']]) await at.run('kubectl', args);
-  await at.run('helm', ['uninstall', 'sallyport', '--namespace', 'sallyport-system']);
+  const crds = ['targets', 'accesspolicies', 'identityproviders', 'proxyconfigs', 'accessrequests', 'accessdecisions', 'accesssessions'].map((name) => `${name}.sallyport.dev`);
+  const steps: readonly (readonly [string, readonly string[]])[] = [
+    ['kubectl', ['delete', 'target,accesspolicy', '--all', '-n', 'payments']], ['kubectl', ['delete', 'pods', '--all', '-n', 'payments', '--grace-period=0', '--force']],
+    ['kubectl', ['delete', 'namespace', 'payments', '--ignore-not-found', '--wait=false']], ['kubectl', ['delete', 'identityprovider', 'company', '--ignore-not-found']],
+    ['helm', ['uninstall', 'sallyport', '--namespace', 'sallyport-system']], ['kubectl', ['delete', 'namespace', 'sallyport-system', '--ignore-not-found', '--wait=false']], ['kubectl', ['delete', 'crd', '--ignore-not-found', ...crds]],
+  ];
+  // A node of our own goes as a whole.
+  if (begun && at.isLasting) for (const [program, args] of steps) await at.run(program, args);
   await at[Symbol.asyncDispose]();
 }
 

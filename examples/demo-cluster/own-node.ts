@@ -15,7 +15,7 @@ export async function ownNode(say: (text: string) => void): Promise<Place> {
   const environment: NodeJS.ProcessEnv = { PATH: `${facts.bin}:${process.env['PATH'] ?? ''}`, HOME: '/nonexistent', KUBECONFIG: join(facts.state, 'admin.kubeconfig') };
   const tokenOf: Place['tokenOf'] = (person) => cluster.tokenOf(person, people[person]);
   return {
-    name: 'a Kubernetes node of our own', image: facts.image,
+    name: 'a Kubernetes node of our own', isLasting: false, image: facts.image,
     database: { image: testImages.postgres, client: testImages.client, uid: 70, data: '/data', args: [] },
     run: cluster.inside, tokenOf,
     live: (program, args) => startClient('nsenter', ['-t', String(facts.initPid), '-m', '-n', '-u', '-p', '--', program, ...args], environment),

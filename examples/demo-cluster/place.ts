@@ -8,6 +8,8 @@ export type Person = keyof typeof people;
 /** A cluster that the demo runs on. */
 export interface Place extends AsyncDisposable {
   readonly name: string;
+  /** Whether it is there after the demo, so that the demo has to clean up. */
+  readonly isLasting: boolean;
   /** Sallyport's image. */
   readonly image: { readonly repository: string; readonly tag: string };
   /** Images of the database and of a pod with psql; user id and folder of the data as the database's image wants them. */
