@@ -69,7 +69,7 @@ const policy = (namespace: string, name: string): object => ({
   async function operatorRequests(): Promise<{ readonly writes: number; readonly refused: number }> {
     const pods = (await cluster?.list('pods', 'sallyport-system', ['-l', `app.kubernetes.io/name=${operatorName}`]) ?? []).map((pod) => pod.metadata.name);
     if (pods.length === 0) throw new Error('there is no operator');
-    const texts = await Promise.all(pods.map((pod) => cluster?.must(['get', '--raw', `/api/v1/namespaces/sallyport-system/pods/${pod}:8080/proxy/metrics`]) ?? ''));
+    const texts = await Promise.all(pods.map(async (pod) => await cluster?.must(['get', '--raw', `/api/v1/namespaces/sallyport-system/pods/${pod}:8080/proxy/metrics`]) ?? ''));
     const lines = texts.flatMap((text) => text.split('\n')).filter((line) => line.startsWith('rest_client_requests_total'));
     const sum = (isWanted: (line: string) => boolean): number => lines.filter(isWanted).reduce((total, line) => total + Number(line.split(' ').at(-1)), 0);
     return { writes: sum((line) => /method="(PATCH|DELETE)"/.test(line) || /code="201",method="POST"/.test(line)), refused: sum((line) => /code="403"/.test(line) && !/method="POST"/.test(line)) };

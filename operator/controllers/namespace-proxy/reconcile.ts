@@ -62,7 +62,8 @@ async function bringUp(context: NamespaceContext, facts: NamespaceFacts, signal:
   const proxyConfig = await writeConfig(deps.client, memory, facts, planConfig(facts, verdict), signal);
   if (proxyConfig === null && facts.targets.length === 0 && facts.policies.length === 0) {
     if (failure !== null) throw failure.error;
-    return memory.forget(facts.namespace), undefined;
+    memory.forget(facts.namespace);
+    return undefined;
   }
   const status = await applyObjects(context, apply, verdict, proxyConfig);
   const writer = { client: deps.client, memory, events: deps.events, monotonicMs: () => deps.clock.monotonicMs(), signal };

@@ -1,8 +1,8 @@
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Authority, createAuthority } from '../../../e2e/hosts/certificates.ts';
-import { fetchJsonOverHttps } from './check-issuer.ts';
+import { fetchJsonOverHttps } from '../../operator/controllers/identity-provider/check-issuer.ts';
+import { type Authority, createAuthority } from '../hosts/certificates.ts';
 
 describe('fetching an issuer\'s documents', () => {
   let authority: Authority;
