@@ -150,7 +150,8 @@ export const admissionObjects: readonly AdmissionObject[] = [
    "immutable",
    "no-delete",
    "no-finalizers",
-   "no-owners"
+   "no-owners",
+   "pod-bound"
   ],
   "policySpec": {
    "failurePolicy": "Fail",
@@ -205,8 +206,12 @@ export const admissionObjects: readonly AdmissionObject[] = [
      "expression": "variables.isOperator || request.userInfo.username in ['system:serviceaccount:kube-system:generic-garbage-collector','system:serviceaccount:kube-system:namespace-controller']"
     },
     {
+     "name": "isAccount",
+     "expression": "request.userInfo.username == 'system:serviceaccount:' + request.namespace + ':sallyport-proxy'"
+    },
+    {
      "name": "isProxy",
-     "expression": "request.userInfo.username == 'system:serviceaccount:' + request.namespace + ':sallyport-proxy' && has(request.userInfo.extra) && 'authentication.kubernetes.io/pod-name' in request.userInfo.extra"
+     "expression": "variables.isAccount && has(request.userInfo.extra) && 'authentication.kubernetes.io/pod-name' in request.userInfo.extra"
     },
     {
      "name": "mayActFor",
@@ -276,6 +281,11 @@ export const admissionObjects: readonly AdmissionObject[] = [
     {
      "expression": "!(variables.isCreate || variables.isUpdate) || variables.isJanitor || variables.owners == variables.oldOwners",
      "message": "no-owners: owner references are managed by the operator",
+     "reason": "Forbidden"
+    },
+    {
+     "expression": "!variables.isCreate || !variables.isAccount || variables.isProxy",
+     "message": "pod-bound: the proxy asks for others by a token that is bound to its pod",
      "reason": "Forbidden"
     }
    ]

@@ -129,6 +129,7 @@ rules:
       expect(await verdict(patch('proxyconfigs', 'sallyport-proxy', { status: { proxies: [] } }, { ...as, subresource: 'status' }))).toBe('denied pod-bound');
       expect(await verdict(post('accesssessions', session(proxyPods[0] ?? ''), as))).toBe('denied created-by-proxy');
       expect(await verdict(post('accessrequests', request('Statement', account), as))).toBe('denied statement-from-proxy');
+      expect(await verdict(post('accessrequests', request('Session', 'oidc:alice@bank.example'), as))).toBe('denied pod-bound');
       expect((await post('accesssessions', session(proxyPods[0] ?? ''), withPod)).message).toContain('cannot impersonate resource "userextras/authentication.kubernetes.io/pod-name"');
     });
 
