@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
+import { readResource } from '../contract/api/read-resource.ts';
 import { operatorSettingsSchema } from '../contract/operator-settings.ts';
 import { findAsset } from '../tools/e2e-assets.ts';
 import { helmTemplate, renderChart } from '../tools/testkit/chart.ts';
@@ -192,6 +193,25 @@ describe.each(helms)('the chart under $name', ({ path: helm }) => {
     // A release is gzip of JSON that holds the manifest and the chart's files in base64, and a Secret holds that in base64 twice.
     const bytes = gzipSync(JSON.stringify([stdout, files])).length * (16 / 9);
     expect(bytes).toBeLessThan(1_048_576 / 3);
+  });
+});
+
+describe('what Artifact Hub shows', () => {
+  const { annotations } = parse(readFileSync('helm/sallyport/Chart.yaml', 'utf8')) as { readonly annotations: Readonly<Record<string, string>> };
+  const listed = (key: string): readonly { readonly kind: string; readonly name: string; readonly version: string }[] => parse(annotations[`artifacthub.io/${key}`] ?? '') as readonly { readonly kind: string; readonly name: string; readonly version: string }[];
+  const definitions = sourcesIn('crds/').map((object) => ({ name: object.metadata.name, ...(object['spec'] as { readonly names: { readonly kind: string }; readonly versions: readonly [{ readonly name: string }] }) }));
+
+  test('names every kind that the chart brings', () => {
+    expect(listed('crds').map(({ kind, name, version }) => `${kind} ${name} ${version}`).sort()).toEqual(definitions.map(({ name, names, versions }) => `${names.kind} ${name} ${versions[0].name}`).sort());
+  });
+
+  test('shows examples that the schemas accept', () => {
+    const problems = listed('crdsExamples').map((example) => readResource(example)).filter((read) => read.outcome !== 'read');
+    expect(problems).toEqual([]);
+  });
+
+  test('says the image that the values name', () => {
+    expect(listed('images')).toEqual([{ name: 'sallyport', image: `sallyport:${appVersion}` }]);
   });
 });
 

@@ -84,7 +84,7 @@ function withReleaseNamespace(text: string, file: string): string {
 }
 
 function withVersion(chart: string, version: string): string {
-  return chart.replace(/^version: .*$/m, `version: ${version}`).replace(/^appVersion: .*$/m, `appVersion: "${version}"`);
+  return chart.replace(/^version: .*$/m, `version: ${version}`).replace(/^appVersion: .*$/m, `appVersion: "${version}"`).replace(/^( +image: sallyport:).*$/m, `$1${version}`);
 }
 
 async function main(): Promise<void> {
