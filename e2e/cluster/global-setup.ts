@@ -4,7 +4,7 @@ import { findAsset } from '../../tools/e2e-assets.ts';
 import { clusterOf } from './hosts/cluster.ts';
 import { type Facts, factsVariable } from './hosts/facts.ts';
 import { installSallyport } from './hosts/install.ts';
-import { missingForNode, type NodeHost, startNode } from './hosts/node.ts';
+import { endNodeOnSignals, missingForNode, type NodeHost, startNode } from './hosts/node.ts';
 
 declare global {
   var sallyportNode: NodeHost | null;
@@ -20,6 +20,7 @@ export default async function globalSetup(): Promise<void> {
   if (process.env[factsVariable] !== undefined) return;
   if (findAsset('node') === null) return skip();
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
+  endNodeOnSignals();
   const host = await startNode({ say });
   globalThis.sallyportNode = host;
   try {

@@ -2,13 +2,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { clusterOf } from '../../e2e/cluster/hosts/cluster.ts';
 import { identityProviderYaml } from '../../e2e/cluster/hosts/install.ts';
-import { startNode } from '../../e2e/cluster/hosts/node.ts';
+import { endNodeOnSignals, startNode } from '../../e2e/cluster/hosts/node.ts';
 import { testImages } from '../../e2e/cluster/images/test-images.ts';
 import { startClient } from '../../e2e/hosts/clients.ts';
 import { people, type Place } from './place.ts';
 
 /** Starts a one-node Kubernetes on this machine, whose API server trusts the same OIDC issuer as the proxies: people approve with the token that they log in to the database with. */
 export async function ownNode(say: (text: string) => void): Promise<Place> {
+  endNodeOnSignals();
   const host = await startNode({ say: (text) => say(`  ${text}`) });
   const { facts } = host;
   const cluster = clusterOf(facts);

@@ -37,6 +37,11 @@ export function missingForNode(): readonly string[] {
   return ran.status === 0 ? [] : (ran.stdout + ran.stderr).split('\n').filter((line) => line !== '');
 }
 
+/** Lets a signal end this process by its `exit` handlers, which end the node: by default a signal ends it without them, and the node would stay. */
+export function endNodeOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
+}
+
 /**
  * Starts a node of its own: API server that trusts the test issuer, kubelet, DNS; builds and loads Sallyport's image (from `dist/`) and the test images; starts the issuer inside.
  *
@@ -49,7 +54,10 @@ export async function startNode(options: NodeOptions = {}): Promise<NodeHost> {
   const environment = { NODE_STATE: state, NODE_AUTHENTICATION: join(root, 'authentication.json'), NODE_PROCESSES: join(root, 'processes'), CONTAINERS_STORAGE_CONF: join(root, 'storage.conf') };
   const cluster = (...args: readonly string[]): string => execFileSync(script, args, { encoding: 'utf8', env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 * 1_048_576 });
   // A test run that is killed must not leave a cluster behind.
-  const endNow = (): void => { spawnSync(script, ['down'], { env: { ...process.env, ...environment } }); };
+  const endNow = (): void => {
+    spawnSync(script, ['down'], { env: { ...process.env, ...environment } });
+    rmSync(root, { recursive: true, force: true });
+  };
   process.once('exit', endNow);
   const end = async (): Promise<void> => {
     process.removeListener('exit', endNow);
