@@ -63,7 +63,7 @@ async function check(state: State, signal: AbortSignal): Promise<ReconcileAnswer
   const probe = findings.some((finding) => finding.guardsApprovals) ? null : await tryForging(state, signal);
   const knownSinceMs = last !== null && last.evidence === evidence ? last.sinceMs : last === null ? storedSince(deps.caches.of<ProxyConfigResource>('proxyConfig').list(), evidence) : null;
   state.last = judgeIntegrity({ findings, evidence, probe, knownSinceMs, nowMs: deps.clock.now() });
-  if (last !== null && last.holds !== state.last.holds) deps.log[state.last.holds ? 'info' : 'error']('approval integrity changed', { holds: state.last.holds, reason: state.last.reason, message: state.last.message });
+  if (last === null ? !state.last.holds : last.holds !== state.last.holds || last.reason !== state.last.reason) deps.log[state.last.holds ? 'info' : 'error']('approval integrity changed', { holds: state.last.holds, reason: state.last.reason, message: state.last.message });
   return { requeueAfterMs: state.last.holds ? deps.settings.integrityProbeSeconds * 1_000 : retryMs };
 }
 
