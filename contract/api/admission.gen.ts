@@ -600,7 +600,7 @@ export const admissionObjects: readonly AdmissionObject[] = [
      "reason": "Forbidden"
     },
     {
-     "expression": "!has(variables.pod.volumes) || variables.pod.volumes.all(v, has(v.emptyDir) || has(v.projected) || has(v.configMap) || has(v.persistentVolumeClaim) || has(v.ephemeral) || (has(v.secret) && has(v.secret.secretName) && v.secret.secretName.startsWith('sallyport-')))",
+     "expression": "!has(variables.pod.volumes) || variables.pod.volumes.all(v, has(v.emptyDir) || (has(v.projected) && (!has(v.projected.sources) || v.projected.sources.all(s, !has(s.secret) || (has(s.secret.name) && s.secret.name.startsWith('sallyport-'))))) || has(v.configMap) || has(v.persistentVolumeClaim) || has(v.ephemeral) || (has(v.secret) && has(v.secret.secretName) && v.secret.secretName.startsWith('sallyport-')))",
      "message": "plain-volumes: the proxy mounts scratch space, claims, configuration and Secrets named sallyport-..., nothing of its node",
      "reason": "Forbidden"
     },
