@@ -1,8 +1,11 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import type { AccessPolicyResource, ProxyConfigResource } from '../../../contract/api/v1alpha1.gen.ts';
 import type { ProxyConfig } from '../../../contract/proxy-config.ts';
 import { aPolicy, aTarget, operatorWorld } from '../../../tools/testkit/operator-world.ts';
 import type { OperatorWorld } from '../../../tools/testkit/operator-world.ts';
+
+// Hundreds of objects through a whole API server: a busy machine takes longer.
+jest.setTimeout(120_000);
 
 const served = (world: OperatorWorld): { readonly targets: readonly string[]; readonly policies: Readonly<Record<string, readonly [number, ...string[]]>> } => {
   const config = JSON.parse((world.config('payments') as ProxyConfigResource | null)?.spec.config ?? '{"targets":[],"policies":[]}') as ProxyConfig;

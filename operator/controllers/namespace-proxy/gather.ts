@@ -22,7 +22,10 @@ const fixedNames: readonly (readonly [GeneratedKind, string])[] = [
   ['deployment', proxyName], ['podDisruptionBudget', proxyName], ['networkPolicy', proxyName],
 ];
 
-/** Reads everything that one reconcile of a namespace decides by: the caches, and by requests what no cache holds. */
+/**
+ * What decides the config: the caches, and whether names that we want and do not have are somebody else's. `secrets` and `upstreams` are empty until `completeFacts`:
+ * taking access away must not wait for them.
+ */
 export async function gatherNamespace(deps: ControllerDeps, lookups: Lookups, memory: WriteMemory, namespace: string, signal: AbortSignal): Promise<NamespaceFacts> {
   const { caches } = deps;
   const targets = present(caches.of<TargetResource>('target').inNamespace(namespace));
@@ -30,15 +33,21 @@ export async function gatherNamespace(deps: ControllerDeps, lookups: Lookups, me
   // No ProxyConfig: perhaps a namespace of an old name. What was found in the old one, our own Secrets above all, is not there.
   if (proxyConfig === null) lookups.forgetNamespace(namespace);
   const generated = new Map<string, KubeObject>(watchedKinds.flatMap((kind) => caches.of(kind).inNamespace(namespace).map((object) => [generatedKey(kind, object.metadata.name), object] as const)));
-  const isIdle = targets.length === 0 && proxyConfig === null;
   return {
     namespace, nowMs: deps.clock.now(), settings: deps.settings, targets, policies: present(caches.of<AccessPolicyResource>('accessPolicy').inNamespace(namespace)),
     identityProviders: present(caches.of<IdentityProviderResource>('identityProvider').list()), proxyConfig, lastGood: parseStored(proxyConfig),
-    pods: caches.of('pod').inNamespace(namespace).filter((pod) => pod.metadata.labels?.[nameLabel] === proxyName).map(podFacts), generated: isIdle ? generated : await withConfigMap(generated, lookups, namespace, signal),
-    secrets: isIdle ? new Map<string, SecretFacts | null>() : await readSecrets(lookups, namespace, targets, signal),
+    pods: caches.of('pod').inNamespace(namespace).filter((pod) => pod.metadata.labels?.[nameLabel] === proxyName).map(podFacts), generated,
+    secrets: new Map<string, SecretFacts | null>(), upstreams: new Map<string, UpstreamService | null>(),
     foreignServices: await foreignServices(lookups, namespace, targets, generated, signal),
-    foreignObjects: isIdle ? [] : await foreignObjects(lookups, namespace, generated, signal),
-    upstreams: await readUpstreams(lookups, namespace, targets, signal),
+    foreignObjects: targets.length === 0 && proxyConfig === null ? [] : await foreignObjects(lookups, namespace, generated, signal),
+  };
+}
+
+/** Adds what the objects and statuses need beside: Secrets by their metadata, the Services behind isolated Targets, our ConfigMap. */
+export async function completeFacts(facts: NamespaceFacts, lookups: Lookups, signal: AbortSignal): Promise<NamespaceFacts> {
+  const { namespace, targets, generated } = facts;
+  return {
+    ...facts, generated: await withConfigMap(generated, lookups, namespace, signal), secrets: await readSecrets(lookups, namespace, targets, signal), upstreams: await readUpstreams(lookups, namespace, targets, signal),
   };
 }
 

@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import type { ProxyConfigResource } from '../../../contract/api/v1alpha1.gen.ts';
 import { factsNowMs, namespaceFacts, readyPod, stored, storedConfig } from '../../../tools/testkit/namespace-facts.ts';
 import { aPolicy, aTarget } from '../../../tools/testkit/operator-world.ts';
@@ -9,6 +9,9 @@ import type { ConfigPlan } from './plan-config.ts';
 import { goneServices, missingSecrets, planServices } from './plan-objects.ts';
 import { highestAcknowledged, progressOf, readyPods } from './progress.ts';
 import { policyStatus, proxyConfigStatus, targetStatus } from './statuses.ts';
+
+// Hundreds of objects through a whole API server: a busy machine takes longer.
+jest.setTimeout(120_000);
 
 const plan = (facts: NamespaceFacts): ConfigPlan => planConfig(facts, checkNamespace(facts));
 const specOf = (planned: ConfigPlan): ProxyConfigResource['spec'] => {

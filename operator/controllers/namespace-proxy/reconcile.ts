@@ -7,7 +7,7 @@ import type { ApplyContext } from './apply-objects.ts';
 import { checkNamespace } from './check.ts';
 import type { Verdict } from './check.ts';
 import type { NamespaceFacts } from './facts.ts';
-import { gatherNamespace } from './gather.ts';
+import { completeFacts, gatherNamespace } from './gather.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Lookups } from './lookups.ts';
 import { lookupTimes } from './lookups.ts';
@@ -45,7 +45,13 @@ export async function reconcileNamespace(context: NamespaceContext, namespace: s
   try {
     const facts = await gatherNamespace(context.deps, context.lookups, context.memory, namespace, signal);
     if (facts.proxyConfig?.metadata.deletionTimestamp !== undefined) return { requeueAfterMs: 1_000 };
-    return await bringUp(context, facts, signal);
+    const verdict = checkNamespace(facts);
+    const { proxyConfig, failure } = await changeAccess(context, facts, verdict, signal);
+    const isEmpty = proxyConfig === null && facts.targets.length === 0 && facts.policies.length === 0;
+    if (isEmpty) context.memory.forget(namespace);
+    const requeueAfterMs = isEmpty ? undefined : await bringUp(context, await completeFacts(facts, context.lookups, signal), verdict, proxyConfig, signal);
+    if (failure !== null) throw failure.error;
+    return requeueAfterMs === undefined ? undefined : { requeueAfterMs };
   } catch (error) {
     if (error instanceof NameTaken) return { requeueAfterMs: soonMs };
     if (error instanceof KubeError && error.status === 403 && error.message.includes('being terminated')) return undefined;
@@ -53,25 +59,22 @@ export async function reconcileNamespace(context: NamespaceContext, namespace: s
   }
 }
 
-async function bringUp(context: NamespaceContext, facts: NamespaceFacts, signal: AbortSignal): Promise<{ readonly requeueAfterMs: number } | undefined> {
-  const { deps, lookups, memory } = context;
+/** Services of gone Targets go, the ProxyConfig is written. What takes access away waits neither for a Service that cannot be deleted nor for a Secret that cannot be looked at. */
+async function changeAccess({ deps, lookups, memory }: NamespaceContext, facts: NamespaceFacts, verdict: Verdict, signal: AbortSignal): Promise<{ readonly proxyConfig: ProxyConfigResource | null; readonly failure: { readonly error: unknown } | null }> {
   const apply: ApplyContext = { client: deps.client, lookups, memory, facts, signal };
-  const verdict = checkNamespace(facts);
-  // What takes access away must not wait for a Service that cannot be deleted.
   const failure = await firstFailure(goneServices(facts), (gone) => removeUnwanted(apply, gone));
-  const proxyConfig = await writeConfig(deps.client, memory, facts, planConfig(facts, verdict), signal);
-  if (proxyConfig === null && facts.targets.length === 0 && facts.policies.length === 0) {
-    if (failure !== null) throw failure.error;
-    memory.forget(facts.namespace);
-    return undefined;
-  }
-  const status = await applyObjects(context, apply, verdict, proxyConfig);
-  const writer = { client: deps.client, memory, events: deps.events, monotonicMs: () => deps.clock.monotonicMs(), signal };
+  return { proxyConfig: await writeConfig(deps.client, memory, facts, planConfig(facts, verdict), signal), failure };
+}
+
+/** @returns when to come again, ms. */
+async function bringUp(context: NamespaceContext, facts: NamespaceFacts, verdict: Verdict, proxyConfig: ProxyConfigResource | null, signal: AbortSignal): Promise<number> {
+  const { deps, lookups, memory } = context;
+  const status = await applyObjects(context, { client: deps.client, lookups, memory, facts, signal }, verdict, proxyConfig);
   noteProgress(context, status);
+  const writer = { client: deps.client, memory, events: deps.events, monotonicMs: () => deps.clock.monotonicMs(), signal };
   const isDone = await writeStatuses(writer, status);
   await dropGoneAcks(writer, status);
-  if (failure !== null) throw failure.error;
-  return { requeueAfterMs: isDone ? nextLookMs(facts, verdict) : soonMs };
+  return isDone ? nextLookMs(facts, verdict) : soonMs;
 }
 
 /** @returns what the statuses are made of. */
