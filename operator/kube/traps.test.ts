@@ -6,7 +6,7 @@ import { expect, test } from '@jest/globals';
 /**
  * What @kubernetes/client-node does and we do not (the design's 14 traps). Those that show on a wire are in e2e/scenarios/kube-{client,credentials}.e2e.test.ts: connections per request (3), HTTP/2 (4), deadlines (5),
  * repeated headers (12), rotation (13), the developer's environment (14); apply's content type (6) and the case of paths (7) in runtime/kube/verbs.test.ts; the informer's deaths (8) in
- * runtime/kube/reflector.test.ts; raw JSON (9) in verbs.test.ts; errors of one shape (10) in kube-client.e2e.test.ts; leader election and Events of our own (11) in lease.test.ts and events.test.ts.
+ * runtime/kube/reflector-faults.test.ts; raw JSON (9) in verbs.test.ts; errors of one shape (10) in kube-client.e2e.test.ts; leader election and Events of our own (11) in lease.test.ts and events.test.ts.
  */
 const root = join(import.meta.dirname, '../..');
 const sources = globSync('{cli,contract,operator,runtime,sidecar}/**/*.ts', { cwd: root }).filter((file) => !/\.test\.ts$|\.d\.ts$|(^|\/)dist\//.test(file));

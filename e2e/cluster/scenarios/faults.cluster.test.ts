@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type pg from 'pg';
 import { eventually } from '../../hosts/clients.ts';
 import { requestsOfGroup, sumOf } from '../hosts/api-requests.ts';
 import { type Cluster, openCluster, type Printed } from '../hosts/cluster.ts';
@@ -11,7 +12,7 @@ const cluster = openCluster();
 /** How long the API server is away. The issue's five minutes are run by hand: SALLYPORT_OUTAGE_SECONDS=300. */
 const outageMs = Number(process.env['SALLYPORT_OUTAGE_SECONDS'] ?? 75) * 1_000;
 /** Longer than it takes to stop the API server on a busy machine, shorter than the outage. */
-const grantSeconds = 45;
+const grantSeconds = Math.round(outageMs * 0.6 / 1_000);
 const sessions = 8;
 
 const policies = `apiVersion: sallyport.dev/v1alpha1
@@ -43,6 +44,7 @@ const schema = 'create table load (session int, number int, primary key (session
   let alice = '';
   let carol = '';
   let bob = '';
+  const clients: pg.Client[] = [];
 
   beforeAll(async () => {
     [alice, bob, carol] = await Promise.all([cluster.tokenOf('alice', ['sre']), cluster.tokenOf('bob', ['dba']), cluster.tokenOf('carol', ['contractors'])]);
@@ -51,27 +53,27 @@ const schema = 'create table load (session int, number int, primary key (session
   }, 240_000);
 
   afterAll(async () => {
+    for (const client of clients) client.end().catch(() => undefined);
     door?.close();
     await world?.[Symbol.asyncDispose]();
   }, 60_000);
 
   test(`stopped for ${outageMs / 1_000} s under load: sessions live on and new ones open, no grant outlives its end, nothing held is released, records are complete, and it comes back to no storm`, async () => {
-    const clients = await Promise.all(Array.from({ length: sessions }, () => door.connect(alice)));
-    const grant = await openByGrant(cluster, door, carol, bob);
+    clients.push(...await Promise.all(Array.from({ length: sessions }, () => door.connect(alice))));
     const load = startInserts(clients, 20);
     await load.reached(sessions * 5);
-
     const before = await requestsOfGroup(cluster, 'sallyport.dev');
+    const grant = await openByGrant(cluster, door, carol, bob);
     await cluster.process('stop', 'kube-apiserver');
     const stoppedMs = Date.now();
-    expect(grant.endedMs()).toBe(0);
     try {
+      expect(grant.endedMs()).toBe(0);
       const during = await door.connect(alice);
       expect((await during.query('select 40 + 2 as answer')).rows).toEqual([{ answer: 42 }]);
       // Held and never released: nobody can decide, and no object says that anybody did.
       const held = during.query('alter table orders add column note text').then(() => 'released', (error: Error) => error.message);
       await eventually('the grant ends by the proxy\'s own clock', () => grant.endedMs() > 0, (grantSeconds + 15) * 1_000);
-      expect(grant.endedMs() - grant.expiresAtMs).toBeLessThan(2_000);
+      expect(grant.endedMs() - grant.expiresAtMs).toBeLessThan(5_000);
       expect(grant.endedMs() - grant.expiresAtMs).toBeGreaterThan(-1_000);
       await expect(withTimeout(door.connect(carol), 8_000)).rejects.toThrow();
       await eventually('the time is up', () => Date.now() - stoppedMs > outageMs, outageMs + 5_000);
