@@ -1,16 +1,16 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** A program, or a driver, that scenarios use and that npm does not bring. */
-export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node';
+export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds';
 
 /** Where an asset is. */
 export interface Asset {
   readonly name: AssetName;
-  /** The program; of `system-postgres` the directory of its programs, of `psycopg` a Python that has it, of `pgjdbc` the jar (run it with java of the same machine), of `node` the script that starts it. */
+  /** The program; of `system-postgres` the directory of its programs, of `psycopg` a Python that has it, of `pgjdbc` the jar (run it with java of the same machine), of `node` the script that starts it, of `gitops-crds` the directory of the definitions of Flux and Argo CD. */
   readonly path: string;
 }
 
@@ -18,6 +18,15 @@ export interface Asset {
 const cache = fileURLToPath(new URL('../.cache/e2e', import.meta.url));
 const psycopgVersion = '3.3.2';
 const pgjdbcVersion = '42.7.8';
+/** Go modules that hold the definitions of GitOps tools, and where. */
+const gitOpsModules = [
+  ['github.com/argoproj/argo-cd/v3@v3.3.0', 'manifests/crds/application-crd.yaml'], ['github.com/argoproj/argo-cd/v3@v3.3.0', 'manifests/crds/appproject-crd.yaml'],
+  ['github.com/fluxcd/kustomize-controller@v1.6.0', 'config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml'],
+  ['github.com/fluxcd/helm-controller@v1.4.0', 'config/crd/bases/helm.toolkit.fluxcd.io_helmreleases.yaml'],
+  ['github.com/fluxcd/source-controller@v1.7.0', 'config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml'],
+  ['github.com/fluxcd/source-controller@v1.7.0', 'config/crd/bases/source.toolkit.fluxcd.io_ocirepositories.yaml'],
+] as const;
+const gitOpsCrds = join(cache, 'gitops-crds');
 
 const finders: Readonly<Record<AssetName, () => string | null>> = {
   psql: () => postgresProgram('psql'),
@@ -33,6 +42,7 @@ const finders: Readonly<Record<AssetName, () => string | null>> = {
   kubectl: () => clusterProgram('kubectl'),
   node: () => (clusterProgram('kubelet') !== null && succeeds(nodeScript, ['missing']) ? nodeScript : null),
   lua: () => onPath('lua5.4', []) ?? onPath('lua', []),
+  'gitops-crds': () => (gitOpsModules.every(([, path]) => existsSync(join(gitOpsCrds, nameOf(path)))) ? gitOpsCrds : null),
 };
 /** What starts a one-node Kubernetes; its programs are built once, from Go modules, which takes minutes. */
 const nodeScript = fileURLToPath(new URL('../e2e/cluster/node/cluster.sh', import.meta.url));
@@ -40,6 +50,7 @@ const jar = join(cache, `postgresql-${pgjdbcVersion}.jar`);
 
 /** What can be had from a package registry by a client of the machine; the others come from the system's packages (.ci/run installs them). */
 const obtainers: Readonly<Partial<Record<AssetName, () => void>>> = {
+  'gitops-crds': downloadGitOpsCrds,
   helm: buildNode, helm3: buildNode, kubectl: buildNode, node: buildNode,
   psycopg: () => {
     execFileSync('python3', ['-m', 'venv', join(cache, 'psycopg')], { stdio: 'pipe' });
@@ -49,6 +60,23 @@ const obtainers: Readonly<Partial<Record<AssetName, () => void>>> = {
     execFileSync('mvn', ['-q', '-B', 'dependency:copy', `-Dartifact=org.postgresql:postgresql:${pgjdbcVersion}`, `-DoutputDirectory=${cache}`], { stdio: 'pipe', timeout: 300_000 });
   },
 };
+
+function downloadGitOpsCrds(): void {
+  const empty = mkdtempSync(join(tmpdir(), 'sallyport-go-'));
+  mkdirSync(gitOpsCrds, { recursive: true });
+  try {
+    for (const [module, path] of gitOpsModules) {
+      const answer = execFileSync(onPath('go', ['/usr/local/go/bin/go']) ?? 'go', ['mod', 'download', '-json', module], { cwd: empty, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], timeout: 300_000 });
+      copyFileSync(join((JSON.parse(answer) as { readonly Dir: string }).Dir, path), join(gitOpsCrds, nameOf(path)));
+    }
+  } finally {
+    rmSync(empty, { recursive: true });
+  }
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
 
 function buildNode(): void {
   const missing = spawnSync(nodeScript, ['missing'], { encoding: 'utf8' }).stdout.trim();
