@@ -27,7 +27,7 @@ export interface PeerOptions {
 }
 
 /** Limits among replicas. */
-export const peerLimits = { peers: 32, timeoutMs: 1_000, resolvedMs: 5_000, asksPerSecond: 50, answersPerSecond: 200, connections: 64 } as const;
+export const peerLimits = { peers: 32, timeoutMs: 3_000, resolvedMs: 5_000, asksPerSecond: 50, answersPerSecond: 200, connections: 64 } as const;
 
 /**
  * Asks the other replicas of this proxy about cancel keys.
