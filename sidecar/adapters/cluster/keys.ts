@@ -27,7 +27,7 @@ export async function readNamespaceKeys(directory: string): Promise<NamespaceKey
 
 async function readKey(directory: string, name: string): Promise<Uint8Array | null> {
   const bytes = await readFile(join(directory, name)).catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT') return null;
     throw error;
   });
   if (bytes !== null && bytes.length !== keyBytes) throw new SallyportError('CONFIG_INVALID', { file: name, reason: `not ${keyBytes} bytes` });
