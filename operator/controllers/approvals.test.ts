@@ -111,6 +111,16 @@ describe('sessions', () => {
     expect(world.events).toContain('SessionLost AccessSession/s-lost');
   });
 
+  test('are closed and deleted as well where the API server does not select custom resources by field', async () => {
+    const world = await start({ sessionsPerNamespace: 1, sessionsPerCluster: 1 }, undefined, (api) => api.faults.add({ fault: { kind: 'status', status: 400, reason: 'BadRequest' }, when: (call) => (call.query['fieldSelector'] ?? '').includes('status.phase'), times: Infinity }));
+    world.session('s-lost', 'proxy-1');
+    world.session('s-old', 'proxy-1', 'Ended');
+    world.pod('proxy-1', null);
+    await until(() => world.phase('s-lost') === 'Lost', world);
+    await pass(world.clock, 130_000, 500);
+    expect(world.api.list(kinds.accessSession)).toHaveLength(1);
+  }, 30_000);
+
   test('of a pod that was evicted become Lost too', async () => {
     const world = await start();
     world.session('s-1', 'proxy-1');
@@ -218,7 +228,7 @@ function refusal(rule: string): string {
   return `accessdecisions.sallyport.dev "x" is forbidden: ValidatingAdmissionPolicy 'accessdecision-integrity.sallyport.dev' with binding 'accessdecision-integrity.sallyport.dev' denied request: ${rule}: no`;
 }
 
-async function start(retention: Readonly<Record<string, number>> = {}, admit: (by: string) => string | null = (by) => refusal(by === operatorUser ? 'humans-only' : 'by-is-caller')): Promise<World> {
+async function start(retention: Readonly<Record<string, number>> = {}, admit: (by: string) => string | null = (by) => refusal(by === operatorUser ? 'humans-only' : 'by-is-caller'), prepare: (api: FakeApi) => void = () => undefined): Promise<World> {
   const clock = fakeClock(Date.parse('2027-01-15T08:00:00Z'));
   const api = fakeApiServer({
     clock,
@@ -227,6 +237,7 @@ async function start(retention: Readonly<Record<string, number>> = {}, admit: (b
       return spec?.kind === 'AccessDecision' && spec.spec?.by !== undefined ? admit(spec.spec.by) : null;
     },
   });
+  prepare(api);
   const settings = operatorSettingsSchema.parse({
     namespace: 'sallyport-system', proxy: { image: 'x' },
     retention: { sessionHours: 24, sessionsPerNamespace: 500, sessionsPerCluster: 10_000, requestHours: 168, requestsPerNamespace: 1_000, requestsPerCluster: 10_000, ...retention },

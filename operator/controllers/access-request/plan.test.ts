@@ -89,6 +89,13 @@ describe('while the admission policies are not in force', () => {
     expect(planRequest(facts({ integrity: lost, request: approved(), decisions, nowMs: T0 + 67_000 })).status).toMatchObject({ phase: 'Expired' });
   });
 
+  test('a statement whose proxy is gone is still withdrawn, and a claimed approval without an end is over', () => {
+    const held = request({ phase: 'Pending', use: { state: 'Waiting', pod: 'p' } });
+    expect(planRequest(facts({ integrity: lost, request: held, holderGone: true })).status).toMatchObject({ phase: 'Withdrawn', conditions: [{ reason: 'HolderGone' }] });
+    expect(planRequest(facts({ integrity: lost, request: request({ phase: 'Pending', use: { state: 'Withdrawn', at: at(3) } }) })).status).toMatchObject({ phase: 'Withdrawn', conditions: [{ reason: 'Withdrawn' }] });
+    expect(planRequest(facts({ integrity: lost, request: request({ phase: 'Approved' }) })).status).toMatchObject({ phase: 'Expired' });
+  });
+
   test('a request still expires', () => {
     expect(planRequest(facts({ integrity: lost, nowMs: T0 + 600_000 })).status).toMatchObject({ phase: 'Expired' });
   });
