@@ -1,5 +1,5 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { findAsset } from '../../tools/e2e-assets.ts';
 import { clusterOf } from './hosts/cluster.ts';
 import { type Facts, factsVariable } from './hosts/facts.ts';
@@ -34,12 +34,14 @@ export default async function globalSetup(): Promise<void> {
 }
 
 function skip(): void {
-  const missing = missingForNode();
+  const found = missingForNode();
+  const missing = found.length > 0 ? found : ['the programs of the node, built by: e2e/cluster/node/cluster.sh build'];
   process.stderr.write(`no Kubernetes node here, its scenarios are skipped. Missing:\n${missing.map((line) => `  ${line}\n`).join('')}`);
   leave({ node: null, missing }, noNode);
 }
 
 function leave(facts: Facts, path: string): void {
+  mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, JSON.stringify(facts));
   process.env[factsVariable] = path;
 }

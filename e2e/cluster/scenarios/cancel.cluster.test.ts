@@ -12,7 +12,7 @@ interface Endpoints {
 }
 
 (cluster ? describe : describe.skip)('Ctrl-C in a cluster', () => {
-  if (cluster === null) return;
+  if (cluster === null) return void test.todo('needs a Kubernetes node');
   let world: NamespaceWorld;
   let alice = '';
 

@@ -38,7 +38,7 @@ spec:
 const schema = 'create table load (session int, number int, primary key (session, number)); create table orders (id int primary key, amount numeric);';
 
 (cluster ? describe : describe.skip)('the API server is away', () => {
-  if (cluster === null) return;
+  if (cluster === null) return void test.todo('needs a Kubernetes node');
   let world: NamespaceWorld;
   let door: Door;
   let alice = '';
@@ -136,7 +136,7 @@ const schema = 'create table load (session int, number int, primary key (session
 });
 
 (cluster ? describe : describe.skip)('operators', () => {
-  if (cluster === null) return;
+  if (cluster === null) return void test.todo('needs a Kubernetes node');
   const operatorNamespace = 'sallyport-system';
   const worlds: NamespaceWorld[] = [];
 

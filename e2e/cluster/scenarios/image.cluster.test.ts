@@ -6,7 +6,7 @@ const cluster = openCluster();
 const namespace = 'image';
 
 (cluster ? describe : describe.skip)('the image that make image builds', () => {
-  if (cluster === null) return;
+  if (cluster === null) return void test.todo('needs a Kubernetes node');
   const image = `${cluster.facts.image.repository}:${cluster.facts.image.tag}`;
 
   beforeAll(async () => {

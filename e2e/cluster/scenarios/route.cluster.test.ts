@@ -23,7 +23,7 @@ spec:
 `;
 
 (cluster ? describe : describe.skip)('the route of a connection in a cluster', () => {
-  if (cluster === null) return;
+  if (cluster === null) return void test.todo('needs a Kubernetes node');
   let payments: NamespaceWorld;
   let billing: NamespaceWorld;
   let alice = '';
