@@ -64,6 +64,24 @@ describe('a command chooses', () => {
     expect(calls()).toEqual([]);
   });
 
+  test('and approves there: shows it, creates the decision as the caller, and says what the operator made of it', async () => {
+    const [pendingRequest, counted] = [request(), request({ phase: 'Approved', approvals: '1/1', decisions: [{ name: 'NAME', by: 'oidc:bob', decision: 'Approve', counted: true }] })];
+    approver(pendingRequest, counted);
+    expect(await sallyport(['approve', 'r-1', '--yes', '--comment', 'fine'])).toMatchObject({ code: 0, out: expect.stringMatching(/\| ALTER TABLE a ADD b int\n[^]*r-1 is now Approved \(1\/1\)\n$/) });
+    expect(JSON.parse(readFileSync(join(folder, 'created'), 'utf8'))).toMatchObject({ kind: 'AccessDecision', spec: { by: 'oidc:bob', asGroups: ['dba'], comment: 'fine', digest: pendingRequest.spec.digest } });
+  });
+
+  test('and fails when the decision does not count', async () => {
+    approver(request(), request({ phase: 'Pending', approvals: '0/1', decisions: [{ name: 'NAME', by: 'oidc:bob', decision: 'Approve', counted: false, ignoredReason: 'SelfApproval' }] }));
+    expect(await sallyport(['deny', 'r-1', '--reason', 'no'])).toMatchObject({ code: 1, err: expect.stringContaining('DECISION_IGNORED: your decision does not count: SelfApproval') });
+  });
+
+  test('and decides nothing without a terminal unless it is said', async () => {
+    approver(request(), request());
+    expect(await sallyport(['approve', 'r-1'])).toMatchObject({ code: 3 });
+    expect(() => readFileSync(join(folder, 'created'))).toThrow();
+  });
+
   test('the gateway when kubectl has no context, or there is none', async () => {
     kubectl('exit 1');
     expect(await sallyport(['requests'])).toMatchObject({ code: 1, err: expect.stringContaining('TOKEN_MISSING') });
@@ -89,6 +107,16 @@ describe('a command chooses', () => {
     await sallyport(['requests', '--', '--raw=/api/v1/secrets']);
     expect(calls()).toEqual(['get accessrequests.sallyport.dev --output json -- --raw=/api/v1/secrets']);
   });
+
+  /** A cluster whose operator answers at once: the second look shows the decision of the name that was created. */
+  function approver(before: ClusterRequest, after: ClusterRequest): void {
+    writeFileSync(join(folder, 'before'), JSON.stringify(before));
+    writeFileSync(join(folder, 'after'), JSON.stringify(after));
+    kubectl([
+      'case "$1" in', 'config) echo test;;', `auth) echo '{"status":{"userInfo":{"username":"oidc:bob","groups":["dba"]}}}';;`, 'create) cat > $FOLDER/created; echo "{}";;',
+      'get) if [ -f $FOLDER/created ]; then name=$(sed \'s/.*"metadata":{"name":"\\([^"]*\\)".*/\\1/\' $FOLDER/created); sed "s/NAME/$name/" $FOLDER/after; else cat $FOLDER/before; fi;;', 'esac',
+    ].join('\n'));
+  }
 
   function kubectl(script: string): void {
     writeFileSync(join(folder, 'kubectl'), `#!/bin/sh\nFOLDER=${folder}\n${script}\n`);
