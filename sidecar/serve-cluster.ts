@@ -73,6 +73,8 @@ export async function serveCluster(settings: ClusterSettings): Promise<number> {
     client, namespace, pod, objects: wanted.sessionObjects, config: () => config.current()?.config ?? null, clock, random: Math.random, log, announce: events.session,
     terminate: (sessionId, { by, reason }) => terminate(sessionId, deny('SESSION_TERMINATED', { detail: terminatedBy(by, reason) })),
   }));
+  metrics.gauge({ name: 'sallyport_session_objects_waiting', help: 'Sessions whose AccessSession is still to be written or brought up to date.', labels: {} }, () => sessions.waiting);
+  metrics.gauge({ name: 'sallyport_session_objects_dropped', help: 'Sessions whose AccessSession was given up since the start; the audit log has them.', labels: {} }, () => sessions.dropped);
   const approvals = closing.use(openClusterApprovals({
     client, namespace, pod, config, aliases: wanted.identityAliases, keyId: keyIdOf(mounted.keys.digest), sessionObject: sessionObjectName, onEvent: (code, facts) => recorder.event(code, facts), announce: events.request, clock, random: Math.random, log,
   }));

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { endClients, eventually } from '../../hosts/clients.ts';
 import { openCluster, type Printed } from '../hosts/cluster.ts';
+import { interruptClients } from '../hosts/interrupt.ts';
 import { type NamespaceWorld, startNamespace } from '../hosts/namespace-world.ts';
 
 const cluster = openCluster();
 const namespace = 'sessions';
-const literal = '078-05-1120';
+// No number that was published as an example: detectors know those.
+const literal = '536-90-4399';
 const password = 'gateway-password-of-sessions';
 const policies = `apiVersion: sallyport.dev/v1alpha1
 kind: AccessPolicy
@@ -14,7 +16,7 @@ spec:
   subjects: [{kind: Group, name: sre}]
   targets: {names: [orders-db]}
   rules:
-  - {name: reads, action: Allow, postgres: {statements: [Select, Show]}}
+  - {name: reads, action: Allow, postgres: {statements: [Select, Show, Call]}}
   - {name: no-drop, action: Deny, postgres: {statements: [Drop]}}
   - {name: schema, action: RequireApproval, postgres: {statements: [Alter]}, approval: {groups: [dba], required: 1, decideWithin: 5m}}
   masking:
@@ -23,7 +25,7 @@ spec:
 `;
 
 (cluster ? describe : describe.skip)('sessions in a cluster', () => {
-  if (cluster === null) return;
+  if (cluster === null) return void test.todo('needs a Kubernetes node');
   let world: NamespaceWorld;
   let alice = '';
   let carol = '';
@@ -85,7 +87,9 @@ spec:
     const kinds = ['targets', 'accesspolicies', 'proxyconfigs', 'accessrequests', 'accessdecisions', 'accesssessions', 'events.events.k8s.io', 'configmaps', 'services', 'deployments', 'pods'];
     const all = (await Promise.all(kinds.map((kind) => cluster.must(['get', kind, '-n', namespace, '-o', 'json', '--show-managed-fields'])))).join('\n');
     expect(all).toContain(request.metadata.name);
-    for (const secret of [literal, '536-22-7841', '219-09-9999', password, alice, alice.split('.')[1] ?? alice]) expect(all.includes(secret)).toBe(false);
+    const found = [literal, '536-22-7841', '219-09-9999', password, alice, alice.split('.')[1] ?? alice].flatMap((secret) => (all.includes(secret) ? [all.slice(Math.max(0, all.indexOf(secret) - 120), all.indexOf(secret) + 20)] : []));
+    expect(found).toEqual([]);
+    await interruptClients(cluster, namespace);
     await live.end();
     await cluster.waitFor('jsonpath={.status.phase}=Withdrawn', [`areq/${request.metadata.name}`], namespace, 30);
   }, 120_000);

@@ -1,3 +1,4 @@
+// Whole: one bench, and every promise of the approvals that a session notices.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { requestDigest } from '../../../contract/request-digest.ts';
