@@ -94,6 +94,18 @@ describe('a namespace with Targets', () => {
   });
 });
 
+test('the acknowledgement of a pod that is gone is dropped, though not at once: our list of pods may be behind', async () => {
+  const { world, operator } = await served();
+  await using _ = operator;
+  const pods = (): readonly string[] => (world.config('payments')?.status?.proxies ?? []).map((ack) => ack.pod);
+  world.api.remove(kinds.pod, 'payments', 'proxy-1');
+  await operator.quiet();
+  expect([pods(), world.target('payments', 'a').status?.programmed]).toEqual([['proxy-0', 'proxy-1'], '1/1']);
+  world.clock.advance(61_000);
+  await operator.quiet();
+  expect(pods()).toEqual(['proxy-0']);
+});
+
 describe('what people own', () => {
   test('nothing that is generated bears a label or annotation of a user, and the user\'s objects keep theirs and their spec', async () => {
     const world = operatorWorld();

@@ -18,7 +18,7 @@ import type { WantedObject } from './plan-objects.ts';
 import type { StatusContext } from './statuses.ts';
 import { writeConfig } from './write-config.ts';
 import type { WriteMemory } from './write-memory.ts';
-import { dropGoneAcks, writeStatuses } from './write-statuses.ts';
+import { dropGoneAcks, writeStatuses, youngAckMs } from './write-statuses.ts';
 
 /** What reconciling takes, beside the key. */
 export interface NamespaceContext {
@@ -73,8 +73,8 @@ async function bringUp(context: NamespaceContext, facts: NamespaceFacts, verdict
   noteProgress(context, status);
   const writer = { client: deps.client, memory, events: deps.events, monotonicMs: () => deps.clock.monotonicMs(), signal };
   const isDone = await writeStatuses(writer, status);
-  await dropGoneAcks(writer, status);
-  return isDone ? nextLookMs(facts, verdict) : soonMs;
+  const hasYoung = await dropGoneAcks(writer, status);
+  return isDone ? Math.min(nextLookMs(facts, verdict), hasYoung ? youngAckMs : resyncMs) : soonMs;
 }
 
 /** @returns what the statuses are made of. */

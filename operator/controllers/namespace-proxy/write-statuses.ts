@@ -42,22 +42,29 @@ export async function writeStatuses(writer: StatusWriter, context: StatusContext
   return done.every(Boolean);
 }
 
-/** Drops acknowledgements of pods that are gone: they would fill the list. A young one may be ahead of our cache of pods. */
-export async function dropGoneAcks(writer: StatusWriter, context: StatusContext): Promise<void> {
+/**
+ * Drops acknowledgements of pods that are gone: they would fill the list. A young one may be ahead of our cache of pods.
+ *
+ * @returns whether there are young ones to look at again.
+ */
+export async function dropGoneAcks(writer: StatusWriter, context: StatusContext): Promise<boolean> {
   const { facts, proxyConfig } = context;
   const acks = proxyConfig?.status?.proxies ?? [];
   const pods = new Set(facts.pods.map((pod) => pod.name));
   const kept = acks.filter((ack) => pods.has(ack.pod) || facts.nowMs - Date.parse(ack.appliedAt ?? '') < youngAckMs);
-  if (proxyConfig === null || kept.length === acks.length) return;
+  const hasYoung = kept.some((ack) => !pods.has(ack.pod));
+  if (proxyConfig === null || kept.length === acks.length) return hasYoung;
   try {
     await mergePatch(writer.client, kinds.proxyConfig, facts.namespace, proxyName, { metadata: { resourceVersion: proxyConfig.metadata.resourceVersion, uid: proxyConfig.metadata.uid }, status: { proxies: kept } }, { subresource: 'status', fieldManager: fieldManagers.operatorStatus, signal: writer.signal });
   } catch (error) {
     // An acknowledgement came in between; with it the reconcile comes again.
     if (!(error instanceof KubeError && (error.status === 409 || error.status === 404))) throw error;
   }
+  return hasYoung;
 }
 
-const youngAckMs = 30_000;
+/** How long an acknowledgement of a pod that we do not know is kept, ms. */
+export const youngAckMs = 30_000;
 
 async function writeOne(writer: StatusWriter, object: TargetResource | AccessPolicyResource, status: { readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason: string; readonly message: string }[] }, untilMs: number): Promise<boolean> {
   if (canonicalJson(object.status ?? null) === canonicalJson(status)) return true;
