@@ -85,12 +85,14 @@ const schema = 'create table load (session int, number int, primary key (session
     }
     await eventually('the API server is back', async () => (await cluster.kubectl(['get', '--raw', '/readyz'])).code === 0, 60_000);
     const backMs = performance.now();
-    await eventually('every watch is open again', async () => sumOf((await requestsOfGroup(cluster, 'sallyport.dev')).watches) >= sumOf(before.watches), 60_000);
+    // The nodes' own way to the API server comes back first: after some minutes kubelet and kube-proxy wait before they look again, too.
+    await eventually('every watch of the proxies is open again', async () => sumOf((await requestsOfGroup(cluster, 'sallyport.dev')).watches) >= sumOf(before.watches), 150_000);
     const reconnectedMs = performance.now() - backMs;
-    await eventually('a minute passed', () => performance.now() - backMs > 60_000, 65_000);
+    await cluster.must(['rollout', 'status', 'deployment/sallyport-operator', '-n', 'sallyport-system', '--timeout=120s']);
+    await eventually('a minute passed', () => performance.now() - backMs > reconnectedMs + 60_000, 65_000);
     const after = await requestsOfGroup(cluster, 'sallyport.dev');
     const result = await load.stop();
-    process.stderr.write(`outage ${outageMs / 1_000} s: ${result.acknowledged.length} inserts, slowest ${Math.round(result.slowestMs)} ms, longest silence ${Math.round(result.longestSilenceMs)} ms; ${sumOf(before.watches)} watches open again after ${Math.round(reconnectedMs)} ms; ${sumOf(after.ended)} requests to sallyport.dev in the first minute: ${JSON.stringify(after.ended)}\n`);
+    process.stderr.write(`outage ${outageMs / 1_000} s: ${result.acknowledged.length} inserts, slowest ${Math.round(result.slowestMs)} ms, longest silence ${Math.round(result.longestSilenceMs)} ms; ${sumOf(before.watches)} watches of proxies open again ${Math.round(reconnectedMs)} ms after the API server was ready; ${sumOf(after.ended)} requests to sallyport.dev up to a minute later: ${JSON.stringify(after.ended)}\n`);
 
     expect(result.failures).toEqual([]);
     // Two proxies and two operators: lists and watches of each kind once or twice, a GET each 10 s, session writes within their budget.
@@ -106,7 +108,7 @@ const schema = 'create table load (session int, number int, primary key (session
     // And everything works again: a policy that is changed now is in force on all proxies.
     await world.applyPolicies(policies.replace('[Select, Insert, Update, Delete, Transaction, Set, Show]', '[Select]'));
     expect((await world.psql(alice, 'insert into load values (999, 1)')).err).toContain('STATEMENT_NOT_ALLOWED');
-  }, outageMs + 300_000);
+  }, outageMs + 480_000);
 
   test('an API server that answers nothing and closes nothing, and one that restarts, delay changes and lose none', async () => {
     await world.applyPolicies(policies);
