@@ -39,7 +39,7 @@ export function putConfigMap(api: FakeApi, name: string, value: string): void {
 
 /** `name -> uid, value`: what cache and server must agree on. */
 export function contentOf(objects: readonly ConfigMap[]): Record<string, string> {
-  return Object.fromEntries(objects.map((object) => [object.metadata.name, `${object.metadata.uid ?? ''} ${object.data?.['value'] ?? ''}`]).sort());
+  return Object.fromEntries(objects.map((object) => [object.metadata.name, `${object.metadata.uid ?? ''} ${object.data?.['value'] ?? ''}`] as const).sort());
 }
 
 /** Moves the clock until the cache has what the server has and one watch is open. @throws when that does not come. */
