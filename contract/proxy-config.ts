@@ -157,6 +157,16 @@ export type StatementClass = z.infer<typeof statementClassSchema>;
 /** All statement classes. */
 export const statementClasses: readonly StatementClass[] = statementClassSchema.options;
 
+const objectSchemas = { identityProviders: identityProviderSchema, targets: targetSchema, policies: policySchema } as const;
+
+/**
+ * What a proxy refuses in one object of a config, as `path: message`; empty when it takes it. A single object that it refuses would cost the namespace the whole config,
+ * and with it every later revocation: the compile step asks for each one.
+ */
+export function objectProblems(list: keyof typeof objectSchemas, object: unknown): readonly string[] {
+  return problemsOf(objectSchemas[list].safeParse(object).error);
+}
+
 /** A config, or why it is rejected as a whole. */
 export type ParseOutcome = { readonly outcome: 'parsed'; readonly config: ProxyConfig } | { readonly outcome: 'rejected'; readonly problems: readonly string[] };
 
@@ -168,5 +178,9 @@ export type ParseOutcome = { readonly outcome: 'parsed'; readonly config: ProxyC
 export function parseProxyConfig(value: unknown): ParseOutcome {
   const parsed = proxyConfigSchema.safeParse(value);
   if (parsed.success) return { outcome: 'parsed', config: parsed.data };
-  return { outcome: 'rejected', problems: parsed.error.issues.map((issue) => `${issue.path.join('.') || '(root)'}: ${issue.message}`) };
+  return { outcome: 'rejected', problems: problemsOf(parsed.error) };
+}
+
+function problemsOf(error: z.ZodError | undefined): readonly string[] {
+  return (error?.issues ?? []).map((issue) => `${issue.path.join('.') || '(root)'}: ${issue.message}`);
 }

@@ -1,7 +1,7 @@
 import type { IdentityProviderResource } from '../../contract/api/v1alpha1.gen.ts';
 import type { IdentityProvider } from '../../contract/proxy-config.ts';
 import { durationSeconds } from './durations.ts';
-import { findingsOf } from './problem.ts';
+import { findingsOf, rejectUnreadable } from './problem.ts';
 import type { Findings, RenderProblem } from './problem.ts';
 
 /**
@@ -19,6 +19,7 @@ export function compileIdentityProviders(resources: readonly IdentityProviderRes
     const findings = findingsOf('IdentityProvider', resource.metadata.name);
     const provider = compileIdentityProvider(resource, findings);
     for (const older of accepted) findConflict(provider, older, findings);
+    rejectUnreadable('identityProviders', provider, findings);
     problems.push(...findings.problems);
     if (!findings.isRejected()) {
       accepted.push(provider);

@@ -5,7 +5,7 @@ import type { Policy, Schedule, Subject } from '../../contract/proxy-config.ts';
 import { compileApproval, compileMasking, compileRules } from './compile-rules.ts';
 import { durationSeconds } from './durations.ts';
 import { matchesSelector, requirementProblem } from './label-selector.ts';
-import { findingsOf } from './problem.ts';
+import { findingsOf, rejectUnreadable } from './problem.ts';
 import type { Findings, RenderProblem } from './problem.ts';
 
 type Spec = AccessPolicyResource['spec'];
@@ -46,6 +46,7 @@ export function compilePolicy(resource: AccessPolicyResource, targets: readonly 
   checkAuthMethods(spec.authMethods, targets.filter((target) => target.spec.postgres !== undefined && selected.includes(target.metadata.name)).length, findings);
   // It only widens access, so leaving it out is the safe side.
   if (spec.breakGlass !== undefined) findings.warn(['spec', 'breakGlass'], 'UnsupportedValue', 'breakGlass is not enforced by this version: nobody gets access by it');
+  rejectUnreadable('policies', policy, findings);
   return { policy: findings.isRejected() ? null : policy, selected, restricts: policyRestricts(spec), problems: findings.problems };
 }
 

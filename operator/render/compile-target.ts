@@ -1,7 +1,7 @@
 import type { TargetResource } from '../../contract/api/v1alpha1.gen.ts';
 import { listenPortAnnotation } from '../../contract/names.ts';
 import type { Target } from '../../contract/proxy-config.ts';
-import { findingsOf } from './problem.ts';
+import { findingsOf, rejectUnreadable } from './problem.ts';
 import type { RenderProblem } from './problem.ts';
 
 /** First listener port in directory mode for Targets that do not say theirs. */
@@ -25,6 +25,7 @@ export function compileTargets(resources: readonly TargetResource[], listenPorts
     if (port === 'invalid') findings.reject(['metadata', 'annotations', listenPortAnnotation], 'Invalid', 'a port is a number from 0 to 65535');
     if (listenPort > 0 && given.has(listenPort)) findings.reject(['metadata', 'annotations', listenPortAnnotation], 'Invalid', `another Target listens on port ${listenPort}`);
     const target = compileTarget(resource, listenPort, findings);
+    if (target !== null) rejectUnreadable('targets', target, findings);
     problems.push(...findings.problems);
     if (target === null || findings.isRejected()) return;
     given.add(listenPort);

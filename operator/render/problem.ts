@@ -1,5 +1,6 @@
 import type { FieldPath } from '../../contract/api/structural-schema.ts';
 import type { KindName } from '../../contract/api/schemas.gen.ts';
+import { objectProblems } from '../../contract/proxy-config.ts';
 
 /** Why an object is not enforced as written; reasons are those of the conditions. */
 export type ProblemReason = 'Invalid' | 'InvalidExpression' | 'UnsupportedValue' | 'TargetNotFound' | 'NoMatchingTarget' | 'PrefixConflict' | 'ConfigTooLarge';
@@ -39,4 +40,10 @@ export function findingsOf(kind: RenderProblem['kind'], name: string): Findings 
     warn: (path, reason, message) => void problems.push({ severity: 'warning', kind, name, path, reason, message }),
     isRejected: () => problems.some((problem) => problem.severity === 'rejected'),
   };
+}
+
+/** Rejects an object that the proxies would refuse, however it got past the schema of its kind: in the config it would keep all others from being followed. */
+export function rejectUnreadable(list: Parameters<typeof objectProblems>[0], object: unknown, findings: Findings): void {
+  if (findings.isRejected()) return;
+  for (const problem of objectProblems(list, object)) findings.reject([], 'UnsupportedValue', `the proxies cannot hold it: ${problem}`);
 }

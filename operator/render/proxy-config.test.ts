@@ -2,7 +2,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { formatPath } from '../../contract/api/validate-schema.ts';
-import type { SallyportResource, TargetResource } from '../../contract/api/v1alpha1.gen.ts';
+import type { AccessPolicyResource, SallyportResource, TargetResource } from '../../contract/api/v1alpha1.gen.ts';
 import { canonicalJson } from '../../contract/canonical-json.ts';
 import { digestOf } from '../../contract/digest.ts';
 import { parseProxyConfig } from '../../contract/proxy-config.ts';
@@ -66,6 +66,16 @@ test('every case can be read back by the proxy', () => {
     const { config } = renderProxyConfig(renderInput(inputOf(name)));
     expect(parseProxyConfig(JSON.parse(canonicalJson(config)))).toEqual({ outcome: 'parsed', config });
   }
+});
+
+test('one object that no proxy can hold is left out alone, and what it restricts is not served: the others are still followed', () => {
+  const fine: AccessPolicyResource = { apiVersion: 'sallyport.dev/v1alpha1', kind: 'AccessPolicy', metadata: { name: 'fine' }, spec: { subjects: [{ kind: 'User', name: 'a' }], targets: { names: ['a', 'b'] }, access: { mode: 'Standing' } } };
+  // The largest int64: the API server takes it, and no number of JavaScript is it.
+  const huge: AccessPolicyResource = { ...fine, metadata: { name: 'huge' }, spec: { ...fine.spec, targets: { names: ['a'] }, limits: { rowsPerStatement: Number('9223372036854775807') } } };
+  const { config, problems } = renderProxyConfig({ ...renderInput([]), targets: [aTarget('a'), aTarget('b')], policies: [fine, huge] });
+  expect(parseProxyConfig(JSON.parse(canonicalJson(config)))).toEqual({ outcome: 'parsed', config });
+  expect([config.policies.map((each) => [each.name, each.targets]), config.targets.map((each) => each.name)]).toEqual([[['fine', ['b']]], ['b']]);
+  expect(problems).toMatchObject([{ severity: 'rejected', kind: 'AccessPolicy', name: 'huge', reason: 'UnsupportedValue', withholds: ['a'] }]);
 });
 
 const aTarget = (name: string, port?: string): TargetResource => ({
