@@ -67,7 +67,7 @@ describe.each(helms)('the chart under $name', ({ path: helm }) => {
     const bound = objects.filter((object) => object.kind === 'ClusterRoleBinding').map((object) => (object as unknown as BindingObject).roleRef.name);
     expect(bound).toEqual(['sallyport-operator']);
     const clusterWide = (objects.filter((object) => object.kind === 'ClusterRole' && bound.includes(object.metadata.name)) as unknown as readonly RoleObject[]).flatMap((role) => role.rules);
-    expect(clusterWide.flatMap((rule) => rule.resources).sort()).toEqual(['identityproviders', 'identityproviders/status', 'subjectaccessreviews', 'tokenreviews', 'validatingadmissionpolicies', 'validatingadmissionpolicybindings']);
+    expect(clusterWide.flatMap((rule) => rule.resources).sort()).toEqual(['identityproviders', 'identityproviders/status', 'validatingadmissionpolicies', 'validatingadmissionpolicybindings']);
     const roles = objects.filter((object) => object.kind === 'Role').map((object) => `${object.metadata.namespace ?? ''}/${object.metadata.name}`);
     expect(roles.sort()).toEqual(['default/sallyport-operator-events', 'ledger/sallyport-operator-served', 'payments/sallyport-operator-served', 'sallyport-system/sallyport-operator']);
     const everywhere = (render().find((object) => object.kind === 'ClusterRole' && object.metadata.name === 'sallyport-operator') as RoleObject).rules;

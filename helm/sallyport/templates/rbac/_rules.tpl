@@ -62,14 +62,6 @@
 - apiGroups: [sallyport.dev]
   resources: [identityproviders/status]
   verbs: [patch]
-# who is the proxy that asks for a cosignature
-- apiGroups: [authentication.k8s.io]
-  resources: [tokenreviews]
-  verbs: [create]
-# who may read evidence and metrics
-- apiGroups: [authorization.k8s.io]
-  resources: [subjectaccessreviews]
-  verbs: [create]
 - apiGroups: [admissionregistration.k8s.io]
   resources: [validatingadmissionpolicies, validatingadmissionpolicybindings]
   verbs: [get, list, watch]
