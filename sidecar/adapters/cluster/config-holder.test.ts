@@ -57,6 +57,18 @@ describe('the config in force', () => {
     expect(log.lines.filter((line) => line.startsWith('error'))).toHaveLength(1);
   });
 
+  test('reaches everybody who follows it, though one of them fails: a revocation must not end there', () => {
+    const holder = aHolder();
+    const told: string[] = [];
+    holder.subscribe(() => { throw new Error('the first follower'); });
+    holder.subscribe(() => told.push('config'));
+    holder.onStatus(() => { throw new Error('the second follower'); });
+    holder.onStatus(() => told.push('status'));
+    expect(holder.offer(aProxyConfigObject(anOffer(1)), false)).toBe('taken');
+    expect(told).toEqual(['config', 'status']);
+    expect(log.lines.filter((line) => line.startsWith('error'))).toEqual(['error config change not followed {"error":"the first follower"}', 'error config change not followed {"error":"the second follower"}']);
+  });
+
   test('is never taken from an object of another name or shape', () => {
     const holder = aHolder();
     const object = aProxyConfigObject(anOffer(1));

@@ -130,7 +130,7 @@ export class ConfigHolder implements ClusterConfig {
     if (verdict.verdict === 'accepted') this.#accept(verdict.accepted);
     if (verdict.verdict === 'same') this.#state = { ...this.#state, rejected: null };
     if (verdict.verdict === 'rejected') this.#reject({ ...read.offered, ...verdict });
-    for (const listener of [...this.#statusListeners]) listener();
+    this.#tell(this.#statusListeners);
     return 'taken';
   }
 
@@ -163,7 +163,18 @@ export class ConfigHolder implements ClusterConfig {
     this.#deniesWrites = this.#effect().deniesWrites;
     const config = this.#deniesWrites ? withoutWrites(inForce.parsed) : inForce.parsed;
     this.#effective = { config, revision: (this.#effective?.revision ?? 0) + 1 };
-    for (const listener of [...this.#listeners]) listener();
+    this.#tell(this.#listeners);
+  }
+
+  /** One that fails keeps the others from nothing: sessions that lost their right among them, and the same config is not told twice. */
+  #tell(listeners: ReadonlySet<() => void>): void {
+    for (const listener of [...listeners]) {
+      try {
+        listener();
+      } catch (error) {
+        this.#options.log.error('config change not followed', { error: error instanceof Error ? error.message : 'unknown' });
+      }
+    }
   }
 
   #effect(): ReturnType<typeof stalenessEffect> {

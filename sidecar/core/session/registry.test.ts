@@ -94,6 +94,14 @@ describe('a session ends', () => {
     expect(seen.ended).toMatchObject({ reason, denial: { code: 'SESSION_REVOKED' } });
   });
 
+  test('when the decision about it fails, and that keeps no other session from being decided on', () => {
+    const [broken, revoked] = [open({}, anIdentity(), 'broken'), open({}, anIdentity({ user: 'bob' }), 'revoked')];
+    broken.session.replacePermit = () => { throw new Error('a bug'); };
+    revoked.session.replacePermit = () => { throw new Error('a bug'); };
+    changed();
+    expect([broken, revoked].map((seen) => [seen.ended?.reason, codeOf(seen)])).toEqual([['Revoked', 'SESSION_REVOKED'], ['Revoked', 'SESSION_REVOKED']]);
+  });
+
   test('not when its policy changes and still allows it: the new limits count from then on', () => {
     const seen = open({});
     config = aConfig([aPolicy('oncall', { limits: { rowsPerStatement: 5 }, generation: 2 })]);

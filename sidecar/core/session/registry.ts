@@ -92,7 +92,7 @@ export class SessionRegistry {
       if (this.#holdsUntilMs !== null) endUnlessNeeded(session, monotonic < this.#holdsUntilMs);
       // A window of a policy opens or closes: what is permitted or denied changes without a change of the config.
       const again = session.permit.reauthorizeAtMs;
-      if (config && !session.ended && again !== null && again !== undefined && now >= again) this.#reauthorize(session, config);
+      if (config && !session.ended && again !== null && again !== undefined && now >= again) this.#reauthorizeOrEnd(session, config);
     }
   }
 
@@ -100,7 +100,7 @@ export class SessionRegistry {
   reauthorizeAll(): void {
     const current = this.#deps.config.current();
     if (!current) return;
-    for (const session of this.#sessions.values()) this.#reauthorize(session, current.config);
+    for (const session of this.#sessions.values()) this.#reauthorizeOrEnd(session, current.config);
   }
 
   /**
@@ -117,6 +117,16 @@ export class SessionRegistry {
 
   endAll(): void {
     for (const session of this.#sessions.values()) session.end({ reason: 'ProxyShutdown', denial: deny('DRAINING') });
+  }
+
+  /** What cannot be decided is denied, and keeps no other session from being decided on. */
+  #reauthorizeOrEnd(session: Session, config: ProxyConfig): void {
+    try {
+      this.#reauthorize(session, config);
+    } catch (error) {
+      this.#deps.log.error('session cannot be authorized anew and ends', { sessionId: session.id, error: error instanceof Error ? error.message : 'unknown' });
+      session.end({ reason: 'Revoked', denial: deny('SESSION_REVOKED') });
+    }
   }
 
   #reauthorize(session: Session, config: ProxyConfig): void {
