@@ -54,6 +54,7 @@ async function main(): Promise<number> {
   let operator: Operator | null = null;
   // Probes are answered from the start on, whatever the API server does.
   const servers = await serve({ health: env.values.healthPort, metrics: env.values.metricsPort }, () => operator, registry, (error, route) => log.error('HTTP answer failed', { route, error }));
+  log.info('listening', { healthPort: servers[0]?.port, metricsPort: servers[1]?.port });
   try {
     operator = await runOperator({
       settings, client, clock, log, registry, metrics, random: Math.random, identity: `${env.values.pod ?? ''}_${randomUUID()}`, signal: shutdown.signal,
