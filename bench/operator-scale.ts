@@ -61,7 +61,8 @@ async function watchIdle(operator: OperatorProcess): Promise<void> {
 async function restart(plane: ControlPlane, operator: OperatorProcess, what: string): Promise<OperatorProcess> {
   await operator.stop();
   const startedMs = performance.now();
-  const next = await startOperatorProcess(plane);
+  // The proof of integrity, one write per namespace and interval, would be due by chance.
+  const next = await startOperatorProcess(plane, { integrityProbeSeconds: 900 });
   const readyAfter = seconds(startedMs);
   await calm(next);
   await report(`${what}: ready after ${readyAfter}`, next);
