@@ -4,6 +4,7 @@ import { endClients, eventually, type Ran } from '../../hosts/clients.ts';
 import { openCluster, type Printed } from '../hosts/cluster.ts';
 import { interruptClients } from '../hosts/interrupt.ts';
 import { type NamespaceWorld, startNamespace } from '../hosts/namespace-world.ts';
+import { recordsOf } from '../hosts/proxy-records.ts';
 
 const cluster = openCluster();
 const namespace = 'held';
@@ -28,6 +29,11 @@ spec:
   rules:
   - {name: reads, action: Allow, postgres: {statements: [Select, Show, Call]}}
 `;
+
+interface Evidence {
+  readonly facts?: Readonly<Record<string, unknown>>;
+  readonly approvals?: readonly unknown[];
+}
 
 (cluster ? describe : describe.skip)('held statements in a cluster', () => {
   if (cluster === null) return void test.todo('needs a Kubernetes node');
@@ -141,6 +147,16 @@ spec:
     await held.until(/APPROVAL_DENIED/);
     await held.end();
   }, 120_000);
+
+  test('the records of both replicas verify, and name who decided on what was run', async () => {
+    const records = await recordsOf(cluster, namespace);
+    for (const { verified } of records) expect(verified).toMatchObject({ exit: 0 });
+    const evidence = (code: string): readonly Evidence[] => records.flatMap(({ events }) => events).filter((event) => event.code === code).map(({ line }) => (JSON.parse(line) as { readonly evidence: Evidence }).evidence);
+    expect(evidence('request.decided').map(({ facts }) => facts)).toContainEqual(expect.objectContaining({ decision: 'Approve', approver: expect.objectContaining({ username: 'oidc:bob@bank.example' }), method: 'kubernetes', asGroups: ['dba'] }));
+    expect(evidence('request.withdrawn').map(({ facts }) => facts?.['reason'])).toEqual(expect.arrayContaining(['HOLD_CANCELLED', 'CONNECTION_LOST']));
+    // One approval, one execution.
+    expect(evidence('statement.intent').flatMap(({ approvals }) => approvals ?? [])).toEqual([expect.objectContaining({ approver: expect.objectContaining({ name: 'oidc:bob@bank.example' }), method: 'kubernetes' })]);
+  }, 60_000);
 
   function pendingRequest(): Promise<Printed> {
     return eventually('a request is pending', async () => (await cluster!.list('areq', namespace)).find(({ status }) => status?.phase === 'Pending'), 30_000);
