@@ -28,7 +28,7 @@ export interface ProxyWorld extends AsyncDisposable {
   /** Port of the listener of Target `db`, on the address of each pod. */
   readonly port: number;
   /** Offers a config with these policies (name to spec) at the next revision, or at the one given; returns the revision. */
-  putConfig(policies: Readonly<Record<string, ShortPolicy>>, over?: { readonly revision?: number; readonly config?: Partial<ProxyConfig> }): number;
+  putConfig(policies: Readonly<Record<string, ShortPolicy>>, over?: { readonly revision?: number; readonly credentialsSecret?: string }): number;
   putSecret(name: string, values: Readonly<Record<string, string>>): void;
   /** What a pod said about its config. */
   ack(pod: string): Readonly<Record<string, unknown>> | null;
@@ -95,7 +95,7 @@ export async function startProxyWorld(): Promise<ProxyWorld> {
     api, postgres, issuer, caFile, ca: authority.ca, port,
     putConfig: (policies, over = {}) => {
       revision = over.revision ?? revision + 1;
-      const config: ProxyConfig = { ...baseConfig(port, postgres, issuer, authority), policies: Object.entries(policies).map(([name, spec]) => aPolicy(name, { targets: ['db'], generation: revision, ...spec })), ...over.config };
+      const config: ProxyConfig = { ...baseConfig({ port, postgres, issuer, ca: authority.ca, credentialsSecret: over.credentialsSecret ?? 'db-account' }), policies: Object.entries(policies).map(([name, spec]) => aPolicy(name, { targets: ['db'], generation: revision, ...spec })) };
       const text = canonicalJson(config);
       const before = api.get<KubeObject>(proxyConfigKind, namespace, 'sallyport-proxy');
       api.put(proxyConfigKind, {
@@ -141,17 +141,17 @@ function writeKeys(directory: string, authority: Authority, serving: { readonly 
   writeFileSync(join(directory, 'ca.crt'), authority.ca);
 }
 
-function baseConfig(port: number, postgres: PostgresHost, issuer: IssuerHost, authority: Authority): ProxyConfig {
+function baseConfig({ port, postgres, issuer, ca, credentialsSecret }: { readonly port: number; readonly postgres: PostgresHost; readonly issuer: IssuerHost; readonly ca: string; readonly credentialsSecret: string }): ProxyConfig {
   return {
     schemaVersion: 1, namespace, policies: [],
     identityProviders: [{
       name: 'test-issuer', uid: 'uid-issuer', generation: 1, type: 'OIDC', issuer: issuer.issuer, audiences: [issuer.audience], usernameClaim: 'email', usernamePrefix: 'oidc:', groupsClaim: 'groups', groupsPrefix: '',
-      uidClaim: null, jwksUri: null, caBundle: authority.ca, algorithms: ['ES256'], clockSkewSeconds: 30,
+      uidClaim: null, jwksUri: null, caBundle: ca, algorithms: ['ES256'], clockSkewSeconds: 30,
     }],
     targets: [{
       name: 'db', uid: 'uid-db', generation: 1, labels: {}, listenPort: port,
       postgres: {
-        host: '127.0.0.1', port: postgres.port, tls: { mode: 'VerifyFull', serverName: null, channelBinding: 'Prefer', caSecret: { name: 'ca', key: 'ca.crt' } }, credentialsSecret: 'db-account', databases: ['postgres'],
+        host: '127.0.0.1', port: postgres.port, tls: { mode: 'VerifyFull', serverName: null, channelBinding: 'Prefer', caSecret: { name: 'ca', key: 'ca.crt' } }, credentialsSecret, databases: ['postgres'],
       },
     }],
   };

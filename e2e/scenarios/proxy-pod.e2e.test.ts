@@ -102,9 +102,7 @@ describe('a proxy as a pod', () => {
     await admin.connect();
     await admin.query("create role rotated login password 'old'");
     world.putSecret('rotated', { username: 'rotated', password: 'old' });
-    const config = JSON.parse((world.api.get(proxyConfigKind, 'payments', 'sallyport-proxy')?.spec as { config: string }).config) as { targets: { postgres: object }[] };
-    const targets = config.targets.map((target) => ({ ...target, postgres: { ...target.postgres, credentialsSecret: 'rotated' } }));
-    await applied(pod, world.putConfig({ everything }, { config: { targets: targets as never } }));
+    await applied(pod, world.putConfig({ everything }, { credentialsSecret: 'rotated' }));
     expect(await one((await session(pod)).client)).toEqual([{ one: 1 }]);
     await admin.query("alter role rotated password 'new'");
     world.putSecret('rotated', { username: 'rotated', password: 'new' });
@@ -115,9 +113,7 @@ describe('a proxy as a pod', () => {
 
   test('names the Target whose Secret is missing, and no longer when it is there', async () => {
     const pod = await world.start('pod-a');
-    const config = JSON.parse((world.api.get(proxyConfigKind, 'payments', 'sallyport-proxy')?.spec as { config: string }).config) as { targets: { postgres: object }[] };
-    const targets = config.targets.map((target) => ({ ...target, postgres: { ...target.postgres, credentialsSecret: 'absent' } }));
-    await applied(pod, world.putConfig({ everything }, { config: { targets: targets as never } }));
+    await applied(pod, world.putConfig({ everything }, { credentialsSecret: 'absent' }));
     await eventually('it is named', () => JSON.stringify(world.ack(pod.pod)).includes('"failedTargets":[{"name":"db","reason":"SecretNotFound"}]'));
     expect(await refusal(pod)).toContain('SECRET_UNAVAILABLE');
     world.putSecret('absent', { username: world.postgres.owner, password: world.postgres.password });

@@ -15,7 +15,7 @@ let acks: Acks;
 let failing: Error | null;
 
 const entry = (revision: number): AckEntry => ({ pod: 'pod-a', podUID: 'u', revision, hash: 'h', state: 'Applied' });
-const written = (): unknown[] => client.requests.map(({ body }) => (body as { status: { proxies: { revision: number }[] } }).status.proxies.map(({ revision }) => revision)).flat();
+const written = (): unknown[] => client.requests.flatMap(({ body }) => (body as { status: { proxies: { revision: number }[] } }).status.proxies.map(({ revision }) => revision));
 
 beforeEach(() => {
   clock = fakeClock();

@@ -99,7 +99,7 @@ describe('a credential', () => {
     const before = client.requests.length;
     expect(await secrets.reread?.('orders-gateway')).toBe(false);
     stored.set('orders-gateway', { username: 'app', password: 'two' });
-    expect(await Promise.all(Array.from({ length: 50 }, () => secrets.reread?.('orders-gateway')))).not.toContain(true);
+    expect(await Promise.all(Array.from({ length: 50 }, async () => secrets.reread?.('orders-gateway')))).not.toContain(true);
     expect(client.requests.length - before).toBe(1);
     clock.advance(5_000);
     expect([await secrets.reread?.('orders-gateway'), await password()]).toEqual([true, 'two']);
