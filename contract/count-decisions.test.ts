@@ -104,6 +104,15 @@ describe('a decision is ignored', () => {
     expect(countDecisions(asked, [by(bob, 5, {}, asked)], context(8))).toMatchObject({ phase: 'Pending', ignored: [{ reason: 'UnmappedIdentity' }] });
   });
 
+  test('of any of the agents behind the requester, and on a request whose chain of agents nobody can read', () => {
+    const chain = (agents: string): AccessRequestResource => request({ facts: [{ name: 'agents', value: agents }] });
+    const phases = [chain('oidc:robot < oidc:bob@bank.example < oidc:x'), chain(`sha256:${'0'.repeat(64)}`), chain('oidc:robot < oidc:x')].map((asked) => {
+      const { phase, ignored } = countDecisions(asked, [by(bob, 5, {}, asked), by(carol, 6, {}, asked)], context(8));
+      return [phase, ...ignored.map((one) => one.reason)];
+    });
+    expect(phases).toEqual([['Pending', 'SelfApproval'], ['Pending', 'UnmappedIdentity', 'UnmappedIdentity'], ['Approved']]);
+  });
+
   test('but not on a request of a workload of a trusted cluster', () => {
     const asked = request({ requester: { username: 'system:serviceaccount:payments:batch' } });
     expect(countDecisions(asked, [by(bob, 5, {}, asked), by(carol, 5, {}, asked)], context(8))).toMatchObject({ phase: 'Approved' });

@@ -102,11 +102,13 @@ interface Parties {
 
 function partiesOf(request: AccessRequestResource, context: CountContext): Parties {
   const keyOf = personKeys(context.aliases);
-  const { username, actor } = request.spec.requester;
-  const requester: Party = { key: keyOf(username), actorKeys: actor === undefined ? [] : [keyOf(actor)] };
+  const { username } = request.spec.requester;
+  const agents = agentsOf(request);
+  const requester: Party = { key: keyOf(username), actorKeys: agents.map(keyOf) };
   const providers = context.config.identityProviders;
-  // A requester whom nobody can place could be any of the approvers. A workload is placed: it never decides.
-  const placed = isMappedPerson(username, providers, context.aliases) || (username.startsWith('system:serviceaccount:') && providers.some((provider) => provider.type === 'ServiceAccount'));
+  // A requester whom nobody can place could be any of the approvers, an agent too whose name did not fit. A workload is placed: it never decides.
+  const placed = !agents.some((agent) => agent.startsWith('sha256:'))
+    && (isMappedPerson(username, providers, context.aliases) || (username.startsWith('system:serviceaccount:') && providers.some((provider) => provider.type === 'ServiceAccount')));
   return {
     requester,
     keyOf,
@@ -115,6 +117,12 @@ function partiesOf(request: AccessRequestResource, context: CountContext): Parti
       return placed && isMappedPerson(by, providers, context.aliases) ? null : 'UnmappedIdentity';
     },
   };
+}
+
+/** The agent that acts, and those behind it: the fact `agents` lists all of them where there is more than one (`a < b`), or is a hash where they did not fit. */
+function agentsOf({ spec }: AccessRequestResource): readonly string[] {
+  const chain = spec.facts?.find((fact) => fact.name === 'agents')?.value.split(' < ') ?? [];
+  return spec.requester.actor === undefined ? chain : [spec.requester.actor, ...chain];
 }
 
 function isAbout(request: AccessRequestResource, decision: AccessDecisionResource): boolean {

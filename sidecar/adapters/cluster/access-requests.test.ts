@@ -230,6 +230,31 @@ describe('without an API server', () => {
   });
 });
 
+test('an approval that counts anew has to be recorded anew', async () => {
+  const replica = await bench.replica();
+  const name = askByHand('Window');
+  bench.decide(name, 'Approve');
+  await settle();
+  const grants = (): number => replica.approvals.grants(subjectKey(alice), 'orders-db', alice).length;
+  expect(grants()).toBe(1);
+  // The rules of admission were away for a moment: what was decided before counts no more.
+  bench.integrity.sinceMs = bench.clock.now() + 1_000;
+  bench.tellStatus();
+  await settle();
+  expect(grants()).toBe(0);
+  replica.failRecords();
+  bench.clock.advance(3_000);
+  bench.decide(name, 'Approve', 'oidc:eve');
+  await settle();
+  expect(grants()).toBe(0);
+});
+
+test('a proof of integrity from the future proves nothing: a clock that is ahead must not stand for the operator', async () => {
+  const replica = await bench.replica();
+  bench.integrity.checkedAtMs = bench.clock.now() + 86_400_000;
+  expect(await replica.approvals.ask(aStatementAsk())).toEqual({ outcome: 'refused', code: 'APPROVAL_INTEGRITY' });
+});
+
 describe('the same ask', () => {
   test('of two replicas is one object; who is first runs it, the other asks anew under the next number', async () => {
     const [one, two] = [await bench.replica(), await bench.replica()];

@@ -61,6 +61,8 @@ export interface ClusterApprovals extends Approver, AsyncDisposable {
 
 /** An operator that has not proven for longer that decisions cannot be forged says nothing any more. */
 const integrityMs = 900_000;
+/** The operator's clock may be ahead of ours by this; beyond, its proof would outlive it. */
+const clockToleranceMs = 60_000;
 /** Requests of one name that are final already; more than this in a row were not made by us. */
 const createAttempts = 8;
 const retryMs = 1_000;
@@ -211,7 +213,8 @@ class Approvals implements ClusterApprovals {
 
   #isProven(): boolean {
     const { holds, checkedAtMs } = this.#deps.config.integrity();
-    return holds && checkedAtMs !== null && this.#now() - checkedAtMs < integrityMs;
+    const ageMs = checkedAtMs === null ? Number.POSITIVE_INFINITY : this.#now() - checkedAtMs;
+    return holds && ageMs < integrityMs && ageMs >= -clockToleranceMs;
   }
 
   /** The same statement of the same person on the same target, while it is undecided; or an open ask for the same grant, also one that people made themselves. */
@@ -431,6 +434,8 @@ class Approvals implements ClusterApprovals {
     if (config === null || this.#closed || this.#entries.get(entry.name) !== entry) return;
     const wasInForce = isInForce(entry);
     entry.count = this.#book.count(entry.request, config);
+    // Others may count now than when it was accepted: those of before integrity was lost do not.
+    entry.accepted &&= isRecorded(entry);
     entry.stopTimer();
     const { nextDeadlineMs } = entry.count;
     entry.stopTimer = nextDeadlineMs === null ? () => {} : this.#deps.clock.after(Math.max(1, nextDeadlineMs - this.#now()), () => this.#recount(entry));
@@ -594,6 +599,11 @@ function isInForce(entry: Entry): boolean {
   const { scope } = entry.request.spec;
   if (!entry.accepted || scope === 'Statement') return false;
   return scope === 'Session' ? entry.count.phase === 'Used' : entry.count.phase === 'Approved';
+}
+
+/** Whether every approval that counts is in this proxy's records. */
+function isRecorded({ count, recorded }: Entry): boolean {
+  return count.entries.every((one) => !one.counted || one.decision !== 'Approve' || recorded.has(one.uid));
 }
 
 /** Whether anything can still come of it. A used Session grant serves its session until it expires. */
