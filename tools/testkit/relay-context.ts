@@ -337,6 +337,8 @@ export class FakeApprover implements Approver {
   /** Another session that shared the request was first: what `usedElsewhere` answers. */
   elsewhere = false;
   used = 0;
+  /** What happens while a use is written. */
+  whileUsing: () => void = () => {};
   #decide: ((outcome: ApprovalOutcome) => void) | null = null;
   readonly #whenAsked: (() => void)[] = [];
   readonly #listeners: (() => void)[] = [];
@@ -352,6 +354,7 @@ export class FakeApprover implements Approver {
       name, uid: `uid-${name}`, decideByMs: 1_700_000_900_000, outcome: promise,
       use: () => {
         if (this.usable) this.used++;
+        this.whileUsing();
         return Promise.resolve(this.usable);
       },
       usedElsewhere: () => this.elsewhere,

@@ -70,6 +70,20 @@ describe('the config', () => {
     expect(revision()).toBe(2);
   });
 
+  test('of which only a newer version is known to exist grows old: hearing of it is not having it', async () => {
+    stored = aProxyConfigObject(anOffer(1));
+    start();
+    await settle();
+    stored = aProxyConfigObject(anOffer(2));
+    client.answer(({ accept }: KubeRequest) => {
+      if (accept?.includes('PartialObjectMetadata')) return { metadata: stored?.metadata };
+      throw refused(500, 'InternalError');
+    });
+    await pass(25_000);
+    expect(revision()).toBe(1);
+    expect(holder.staleMs()).toBeGreaterThan(20_000);
+  });
+
   test('is not fetched again while nothing changes: the poll asks for metadata alone', async () => {
     stored = aProxyConfigObject(anOffer(1));
     start();

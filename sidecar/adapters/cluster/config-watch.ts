@@ -80,8 +80,8 @@ function pause(options: ConfigWatchOptions, signal: AbortSignal): Promise<void> 
 async function poll(options: ConfigWatchOptions, offer: (object: KubeObject) => void, relist: () => void, signal: AbortSignal): Promise<void> {
   const { holder } = options;
   const metadata = await read(options, { fromCache: true, metadataOnly: true }, signal);
-  holder.contact();
-  if (metadata === null || metadata.metadata.resourceVersion === holder.resourceVersion) return;
+  // Only what is the same is confirmed; of what is newer the age begins anew when it is here.
+  if (metadata === null || metadata.metadata.resourceVersion === holder.resourceVersion) return holder.contact();
   const before = holder.state().inForce?.revision;
   const object = await read(options, { fromCache: true }, signal);
   if (object !== null) offer(object);

@@ -126,6 +126,23 @@ describe('a held statement', () => {
     expect([relay.toServer(), relay.approver.used, codes(relay).at(-1)]).toEqual([[], 0, ['statement.denied', 'STATEMENT_DENIED', 'areq-1']]);
   });
 
+  test('that a Deny rule came to match while the use of its approval was written is not forwarded', async () => {
+    const relay = await holding();
+    const frozen = aRelay({ policies: { oncall: { rules: [...(policies?.['oncall']?.rules ?? []), { name: 'frozen', action: 'Deny', statements: ['Delete'], message: 'change freeze' }] } } }).context.session.permit;
+    relay.approver.whileUsing = () => relay.context.session.replacePermit(frozen);
+    await relay.approver.decide('approved');
+    await relay.wait;
+    expect([relay.toServer(), relay.recorder.intents, codes(relay).at(-1)]).toEqual([[], [], ['statement.denied', 'STATEMENT_DENIED', 'areq-1']]);
+  });
+
+  test('whose policies changed while the use of its approval was written, and still allow it, goes on', async () => {
+    const relay = await holding();
+    relay.approver.whileUsing = () => relay.context.session.replacePermit(relay.context.session.permit);
+    await relay.approver.decide('approved');
+    await relay.wait;
+    expect([relay.toServer(), relay.approver.used, relay.recorder.intents[0]?.approvals.map(({ request }) => request)]).toEqual([['Q delete from t'], 1, ['areq-1']]);
+  });
+
   test('that a grant covers meanwhile is forwarded after its answer, and the grant covers the next one', async () => {
     const windowed: RelayOptions = { policies: { oncall: { rules: [{ name: 'all', action: 'Allow' }, { name: 'deletes', action: 'RequireApproval', statements: ['Delete'], approval: { groups: ['dba'], scope: 'Window', ttl: 3600 } }] } } };
     const relay = await holding('delete from t', windowed);

@@ -65,7 +65,8 @@ export async function holdStatement<T>(context: RelayContext, asked: HeldStateme
         if (outcome.askAnew === true && ++lost < maxShared) continue;
         return await refused(context, held, outcome.denial, outcome.request);
       }
-      const again = await review([...approved, held.decision.by]);
+      let { permitVersion } = context.session;
+      let again = await review([...approved, held.decision.by]);
       if (again.outcome === 'refuse') return await refused(context, held, again.denial, outcome.request);
       if (!(await outcome.use())) {
         if (outcome.usedElsewhere() && ++lost < maxShared) continue;
@@ -73,9 +74,15 @@ export async function holdStatement<T>(context: RelayContext, asked: HeldStateme
       }
       approved.push(held.decision.by);
       approvals.push(...outcome.approvals);
+      // Writing the use takes time: what came into force meanwhile is asked too.
+      while (permitVersion !== context.session.permitVersion && !context.ended) {
+        ({ permitVersion } = context.session);
+        again = await review(approved);
+      }
       if (context.ended) return await refused(context, held, context.ended.denial, outcome.request);
       // Ctrl-C between the approval and here: the user does not want it any more.
       if (cancel.signal.aborted) return await refused(context, held, deny('HOLD_CANCELLED'), outcome.request);
+      if (again.outcome === 'refuse') return await refused(context, held, again.denial, outcome.request);
       if (again.outcome === 'forward') return { outcome: 'approved', approvals, result: again.result };
       held = { ...held, facts: again.facts, decision: again.decision };
     }
