@@ -1,6 +1,6 @@
 import { fieldManagers, targetLabel } from '../../../contract/names.ts';
 import { KubeError } from '../../../runtime/kube/kube-client.ts';
-import type { KubeClient, KubeObject } from '../../../runtime/kube/kube-client.ts';
+import type { KubeClient } from '../../../runtime/kube/kube-client.ts';
 import { applyObject, createObject, deleteObject } from '../../../runtime/kube/verbs.ts';
 import { kinds } from '../../kube/kinds.ts';
 import type { GeneratedObject } from '../../render/generated-object.ts';
@@ -33,13 +33,18 @@ export async function applyWanted(context: ApplyContext, { kind, object }: Wante
   if (live !== null && isApplied(wanted, live)) return;
   const key = generatedKey(kind, object.metadata.name);
   const digest = JSON.stringify(wanted.metadata.annotations);
-  const cached: KubeObject = live ?? { metadata: { name: object.metadata.name, namespace: facts.namespace } };
-  // A field that the API server writes in another way must not make us write for ever.
-  if (memory.hasWritten(cached, key, digest)) return;
-  if (live === null && await lookups.isForeignNow(kind, facts.namespace, object.metadata.name, signal)) throw new NameTaken(`${kind} ${object.metadata.name}`);
+  if (live === null) {
+    const holder = await lookups.holderNow(kind, facts.namespace, object.metadata.name, signal);
+    if (holder === 'somebody') throw new NameTaken(`${kind} ${object.metadata.name}`);
+    // The cache does not show yet what was written a moment ago; what differs is written once it does.
+    if (holder === 'us' && kind !== 'configMap') return;
+  } else if (memory.hasWritten(live, key, digest)) {
+    // A field that the API server writes in another way must not make us write for ever.
+    return;
+  }
   if (live === null && object.metadata.labels[targetLabel] !== undefined && kind === 'service') await createService(context, wanted);
   else await applyObject(client, kinds[kind], wanted, { fieldManager: fieldManagers.operator, force: true, signal });
-  memory.wrote(cached, key, digest);
+  if (live !== null) memory.wrote(live, key, digest);
   if (kind === 'configMap') lookups.forget(kind, facts.namespace, object.metadata.name);
 }
 
@@ -58,7 +63,7 @@ async function createService({ client, facts, lookups, signal }: ApplyContext, w
     await createObject(client, kinds.service, facts.namespace, wanted, { fieldManager: fieldManagers.operator, signal });
   } catch (error) {
     if (!(error instanceof KubeError && error.reason === 'AlreadyExists')) throw error;
-    if (await lookups.isForeignNow('service', facts.namespace, wanted.metadata.name, signal)) throw new NameTaken(`service ${wanted.metadata.name}`);
+    if (await lookups.holderNow('service', facts.namespace, wanted.metadata.name, signal) === 'somebody') throw new NameTaken(`service ${wanted.metadata.name}`);
     // Ours, and the cache does not show it yet; what differs is written once it does.
   }
 }

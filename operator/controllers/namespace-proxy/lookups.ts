@@ -16,8 +16,8 @@ export interface Lookups {
   secret(namespace: string, name: string, signal: AbortSignal): Promise<SecretFacts | null>;
   /** Whether an object of that name exists and does not bear our label. */
   isForeign(kind: KindKey, namespace: string, name: string, signal: AbortSignal): Promise<boolean>;
-  /** As `isForeign`, read anew. */
-  isForeignNow(kind: KindKey, namespace: string, name: string, signal: AbortSignal): Promise<boolean>;
+  /** Whose an object of that name is, read anew. */
+  holderNow(kind: KindKey, namespace: string, name: string, signal: AbortSignal): Promise<Holder>;
   /** A Service's selector and ports; null: there is none. */
   service(namespace: string, name: string, signal: AbortSignal): Promise<UpstreamService | null>;
   /** A whole object of ours that no reflector follows. */
@@ -27,6 +27,9 @@ export interface Lookups {
   /** The same for everything of a namespace: one that was deleted and made again has nothing of what the old one had. */
   forgetNamespace(namespace: string): void;
 }
+
+/** Whose an object is: ours by our label, somebody else's, or there is none. */
+export type Holder = 'nobody' | 'us' | 'somebody';
 
 /** How long an answer is kept, ms. */
 export const lookupTimes = { foundMs: 600_000, missingMs: 10_000 } as const;
@@ -50,12 +53,12 @@ export function createLookups({ client, clock }: { readonly client: KubeClient; 
     return value;
   };
   const foreignKey = (kind: KindKey, namespace: string, name: string): string => `foreign ${kind} ${namespace}/${name}`;
-  const isForeignNow = async (kind: KindKey, namespace: string, name: string, signal: AbortSignal): Promise<boolean> => {
+  const holderNow = async (kind: KindKey, namespace: string, name: string, signal: AbortSignal): Promise<Holder> => {
     const object = await getObject(client, kinds[kind], namespace, name, { signal, metadataOnly: true });
-    const isForeign = object !== null && object.metadata.labels?.[managedByLabel] !== managedByValue;
+    const holder = object === null ? 'nobody' : object.metadata.labels?.[managedByLabel] === managedByValue ? 'us' : 'somebody';
     // When it goes nobody tells us, so it is asked for often.
-    remember(foreignKey(kind, namespace, name), isForeign, lookupTimes.missingMs);
-    return isForeign;
+    remember(foreignKey(kind, namespace, name), holder === 'somebody', lookupTimes.missingMs);
+    return holder;
   };
   return {
     secret: (namespace, name, signal) => read(`secret ${namespace}/${name}`, async () => {
@@ -64,9 +67,9 @@ export function createLookups({ client, clock }: { readonly client: KubeClient; 
     }),
     async isForeign(kind, namespace, name, signal) {
       const known = answers.get(foreignKey(kind, namespace, name));
-      return known !== undefined && clock.monotonicMs() < known.untilMs ? known.value === true : isForeignNow(kind, namespace, name, signal);
+      return known !== undefined && clock.monotonicMs() < known.untilMs ? known.value === true : await holderNow(kind, namespace, name, signal) === 'somebody';
     },
-    isForeignNow,
+    holderNow,
     service: (namespace, name, signal) => read(`upstream ${namespace}/${name}`, async () => {
       const object = await getObject(client, kinds.service, namespace, name, { signal });
       return object === null ? null : upstreamOf(object);

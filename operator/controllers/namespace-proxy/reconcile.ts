@@ -17,6 +17,7 @@ import { caAnnotation, goneServices, leftovers, missingSecrets, planIsolation, p
 import type { WantedObject } from './plan-objects.ts';
 import type { StatusContext } from './statuses.ts';
 import { writeConfig } from './write-config.ts';
+import { aheadMs } from './write-memory.ts';
 import type { WriteMemory } from './write-memory.ts';
 import { dropGoneAcks, writeStatuses, youngAckMs } from './write-statuses.ts';
 
@@ -54,6 +55,8 @@ export async function reconcileNamespace(context: NamespaceContext, namespace: s
     return requeueAfterMs === undefined ? undefined : { requeueAfterMs };
   } catch (error) {
     if (error instanceof NameTaken) return { requeueAfterMs: soonMs };
+    // Something is not as we remember it: the next run believes the cache.
+    if (error instanceof KubeError && (error.status === 404 || error.status === 409)) context.memory.forget(namespace);
     if (error instanceof KubeError && error.status === 403 && error.message.includes('being terminated')) return undefined;
     throw error;
   }
@@ -74,7 +77,7 @@ async function bringUp(context: NamespaceContext, facts: NamespaceFacts, verdict
   const writer = { client: deps.client, memory, events: deps.events, monotonicMs: () => deps.clock.monotonicMs(), signal };
   const isDone = await writeStatuses(writer, status);
   const hasYoung = await dropGoneAcks(writer, status);
-  return isDone ? Math.min(nextLookMs(facts, verdict), hasYoung ? youngAckMs : resyncMs) : soonMs;
+  return isDone ? Math.min(nextLookMs(facts, verdict), hasYoung ? youngAckMs : resyncMs, memory.isAhead(facts.namespace) ? aheadMs + 1_000 : resyncMs) : soonMs;
 }
 
 /** @returns what the statuses are made of. */

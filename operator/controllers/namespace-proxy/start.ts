@@ -22,7 +22,7 @@ const workers = 8;
  */
 export function startNamespaceProxyController(deps: ControllerDeps): Controller {
   const programmed = deps.registry.histogram({ name: 'sallyport_programming_seconds', help: 'From compiling a ProxyConfig to the last ready proxy that applied it.', labels: {}, buckets: [0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 30, 60, 300] });
-  const context = { deps, lookups: createLookups(deps), memory: createWriteMemory(), onProgrammed: (elapsedMs: number) => programmed({}, elapsedMs / 1_000) };
+  const context = { deps, lookups: createLookups(deps), memory: createWriteMemory(deps), onProgrammed: (elapsedMs: number) => programmed({}, elapsedMs / 1_000) };
   const controller = startController({
     name: 'namespace-proxy', reconcile: (namespace, signal) => reconcileNamespace(context, namespace, signal), workers, mayWork: deps.mayWork, metrics: deps.metrics, log: deps.log, clock: deps.clock,
   });

@@ -1,4 +1,5 @@
 import type { ProxyConfigResource } from '../../../contract/api/v1alpha1.gen.ts';
+import type { RuntimeClock } from '../../../runtime/clock.ts';
 import type { KubeObject } from '../../../runtime/kube/kube-client.ts';
 
 /**
@@ -8,6 +9,8 @@ import type { KubeObject } from '../../../runtime/kube/kube-client.ts';
 export interface WriteMemory {
   /** The ProxyConfig as written last, as long as the cache still shows one that it replaced. */
   newest(cached: ProxyConfigResource | null, namespace: string): ProxyConfigResource | null;
+  /** Whether `newest` may still answer with what the cache does not show. */
+  isAhead(namespace: string): boolean;
   /** `replaced`: what the cache showed before the write; null: nothing. */
   wroteConfig(namespace: string, replaced: ProxyConfigResource | null, written: ProxyConfigResource | null): void;
   /** Whether exactly this was written when the cache showed the object as it still does. */
@@ -17,21 +20,25 @@ export interface WriteMemory {
   forget(namespace: string): void;
 }
 
+/** A cache that shows nothing of a write for this long has another reason for it, ms: the object was removed at once, say. */
+export const aheadMs = 10_000;
+
 /** An empty memory. */
-export function createWriteMemory(): WriteMemory {
-  const configs = new Map<string, { readonly written: ProxyConfigResource | null; readonly replaced: Set<string> }>();
+export function createWriteMemory({ clock }: { readonly clock: Pick<RuntimeClock, 'monotonicMs'> }): WriteMemory {
+  const configs = new Map<string, { readonly written: ProxyConfigResource | null; readonly replaced: Set<string>; readonly untilMs: number }>();
   const writes = new Map<string, Map<string, string>>();
   return {
     newest(cached, namespace) {
       const last = configs.get(namespace);
       if (last === undefined) return cached;
-      if (last.replaced.has(versionOf(cached))) return last.written;
+      if (last.replaced.has(versionOf(cached)) && clock.monotonicMs() < last.untilMs) return last.written;
       configs.delete(namespace);
       return cached;
     },
+    isAhead: (namespace) => configs.has(namespace),
     wroteConfig(namespace, replaced, written) {
       const before = configs.get(namespace)?.replaced ?? [];
-      configs.set(namespace, { written, replaced: new Set([...before, versionOf(replaced)]) });
+      configs.set(namespace, { written, replaced: new Set([...before, versionOf(replaced)]), untilMs: clock.monotonicMs() + aheadMs });
     },
     hasWritten: (cached, key, digest) => writes.get(cached.metadata.namespace ?? '')?.get(key) === `${versionOf(cached)} ${digest}`,
     wrote(cached, key, digest) {
