@@ -288,6 +288,27 @@ describe('what a session is doing', () => {
     expect([session.isHeld(), session.lastActivityMs]).toEqual([false, 10_500]);
   });
 
+  test('may be nothing in the middle of a transaction: explicit, failed, or implicit because of what was not synced yet', async () => {
+    const states: boolean[] = [];
+    const note = (): void => void states.push(session.isBusy(), session.isInTransaction());
+    fromClient(write.query('begin'));
+    await settled();
+    fromServer(backend.complete('BEGIN'), backend.ready('T'));
+    note();
+    fromClient(write.query('select 1'));
+    await settled();
+    fromServer(backend.complete('SELECT 1'), backend.ready('E'));
+    note();
+    fromClient(write.query('rollback'));
+    await settled();
+    fromServer(backend.complete('ROLLBACK'), backend.ready('I'));
+    note();
+    fromClient(write.parse('s', 'select 1'), write.flush());
+    await settled();
+    fromServer(backend.parseComplete);
+    expect([...states, session.isInTransaction()]).toEqual([false, true, false, true, false, false, true]);
+  });
+
   test('a notice of ours waits for the end of the row that is passing', () => {
     fromClient(write.query('select 1'));
     fromServer(backend.rowDescription('a'));
