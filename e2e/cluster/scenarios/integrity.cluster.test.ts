@@ -51,9 +51,12 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
 
     test.each(edits)('is lost within 10 s of %s, and comes back when it is put back', async (_what, kind, name, change) => {
       const object = await stored(kind, name);
-      await replace(kind, name, change(object.spec));
-      await integrityIs('False', kind === 'Policy' ? 'PolicyChanged' : 'BindingChanged');
-      await replace(kind, name, object.spec);
+      try {
+        await replace(kind, name, change(object.spec));
+        await integrityIs('False', kind === 'Policy' ? 'PolicyChanged' : 'BindingChanged');
+      } finally {
+        await replace(kind, name, object.spec);
+      }
       await integrityIs('True');
     }, 60_000);
 
@@ -235,10 +238,14 @@ const guards = ['accessdecision-integrity.sallyport.dev', 'accessrequest-integri
     return (await api.send({ method: 'GET', path: admission(kind, name) })).body as { readonly spec: Spec };
   }
 
+  /** The controller manager writes the status of policies meanwhile: a conflict is tried again. */
   async function replace(kind: 'Policy' | 'PolicyBinding', name: string, spec: Spec): Promise<void> {
-    const { body } = await api.send({ method: 'GET', path: admission(kind, name) });
-    const answer = await api.send({ method: 'PUT', path: admission(kind, name), body: { ...(body as Spec), spec } });
-    if (answer.status !== 200) throw new Error(answer.message);
+    await until(`the edit of ${name}`, async () => {
+      const { body } = await api.send({ method: 'GET', path: admission(kind, name) });
+      const answer = await api.send({ method: 'PUT', path: admission(kind, name), body: { ...(body as Spec), spec } });
+      if (answer.status !== 200 && answer.status !== 409) throw new Error(answer.message);
+      return answer.status === 200;
+    });
   }
 
   async function restore(name: string): Promise<void> {
