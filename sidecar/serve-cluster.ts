@@ -58,7 +58,7 @@ export async function serveCluster(settings: ClusterSettings): Promise<number> {
   const client = inClusterClient({ serviceAccountDirectory: paths.serviceAccount, ...settings.apiServer, userAgent: `sallyport-proxy/${pod}` });
   closing.defer(() => client.close());
   const config = new ConfigHolder({ namespace, pod, staleness: wanted.staleness, maxStaleMs: wanted.maxStalenessSeconds * 1_000, clock, log });
-  metrics.gauge({ name: 'sallyport_proxy_config_stale_seconds', help: 'Time since the API server last confirmed the config in force.', labels: {} }, () => Math.min(config.staleMs() / 1_000, Number.MAX_SAFE_INTEGER));
+  metrics.gauge({ name: 'sallyport_proxy_config_stale_seconds', help: 'Time since the API server last confirmed the config in force; since the start of the process before the first time.', labels: {} }, () => (Number.isFinite(config.staleMs()) ? config.staleMs() : clock.monotonicMs()) / 1_000);
   const copy = createLineEcho(process.stdout);
   const recorder = await openRecorder({ dataDirectory: paths.state, namespace, clock, reserveBytes: settings.reserveBytes, minFreeBytes: settings.minFreeBytes, echo: copy.echo, echoDropped: copy.dropped });
   closing.defer(() => recorder.close());

@@ -18,6 +18,7 @@ let stored: KubeObject | null;
 let cached: KubeObject | null | undefined;
 let down: Error | null;
 let snapshot: Awaited<ReturnType<SnapshotFile['read']>>;
+let save: SnapshotFile['write'];
 let snapshots: { readonly revision: number; readonly lastContactMs: number }[];
 
 beforeEach(() => {
@@ -26,6 +27,7 @@ beforeEach(() => {
   log = aLog();
   [stored, cached, down, snapshots] = [null, undefined, null, []];
   snapshot = { outcome: 'unusable', problem: 'missing' };
+  save = async ({ revision }, lastContactMs) => void snapshots.push({ revision, lastContactMs });
   client.answer(({ path, query, accept }: KubeRequest) => {
     if (down) throw down;
     const found = query?.['resourceVersion'] === '0' && cached !== undefined ? cached : stored;
@@ -40,7 +42,7 @@ function start(): void {
   holder = new ConfigHolder({ namespace: 'payments', pod: 'pod-a', staleness: 'KeepLast', maxStaleMs: 900_000, clock, log });
   watch = watchClusterConfig({
     client, holder, namespace: 'payments', maxStaleMs: 900_000, clock, random: () => 0.99, log,
-    snapshots: { write: async ({ revision }, lastContactMs) => void snapshots.push({ revision, lastContactMs }), read: async () => snapshot },
+    snapshots: { write: (offered, lastContactMs) => save(offered, lastContactMs), read: async () => snapshot },
   });
 }
 
@@ -159,6 +161,26 @@ describe('a container that starts', () => {
     expect(revision()).toBe(8);
     expect(holder.staleMs()).toBeLessThan(10_001);
   });
+});
+
+test('a slow volume never keeps an older config than the one in force', async () => {
+  stored = aProxyConfigObject(anOffer(1));
+  const written: number[] = [];
+  const { promise: slow, resolve: goOn } = Promise.withResolvers<void>();
+  save = async ({ revision }) => {
+    if (revision === 1) await slow;
+    written.push(revision);
+  };
+  start();
+  await settle();
+  stored = aProxyConfigObject(anOffer(2));
+  await pass(10_000);
+  stored = aProxyConfigObject(anOffer(3));
+  await pass(10_000);
+  expect(written).toEqual([]);
+  goOn();
+  await settle();
+  expect(written).toEqual([1, 3]);
 });
 
 test('each config in force is kept on the volume, and its last contact each minute', async () => {

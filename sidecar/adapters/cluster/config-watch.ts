@@ -54,13 +54,14 @@ export function watchClusterConfig(options: ConfigWatchOptions): AsyncDisposable
       else options.log.error('the config is gone from the API server, the last good one stays', { object: proxyName });
     },
   });
+  const save = oneAtATime(() => writeSnapshot(options));
   const work = [
     repeat('poll', () => pause(options, signal), () => poll(options, offer, () => reflector.relist(), signal), options, signal),
     repeat('tick', () => sleep(clock, 1_000, signal), async () => holder.tick(), options, signal),
-    repeat('snapshot', () => sleep(clock, snapshotEveryMs, signal), () => writeSnapshot(options), options, signal),
+    repeat('snapshot', () => sleep(clock, snapshotEveryMs, signal), () => save(), options, signal),
     boot(options, signal),
   ];
-  const unsubscribe = holder.subscribe(() => void writeSnapshot(options));
+  const unsubscribe = holder.subscribe(() => void save());
   return {
     [Symbol.asyncDispose]: async () => {
       unsubscribe();
@@ -68,6 +69,7 @@ export function watchClusterConfig(options: ConfigWatchOptions): AsyncDisposable
       await reflector[Symbol.asyncDispose]();
       await Promise.all(work);
       await confirming;
+      await save();
     },
   };
 }
@@ -115,6 +117,24 @@ async function boot(options: ConfigWatchOptions, signal: AbortSignal): Promise<v
   } catch (error) {
     if (!signal.aborted) logFailure(options, 'snapshot cannot be read', error);
   }
+}
+
+/** Runs never overlap, and one that is asked for while another runs comes after it: an older snapshot must not replace a newer one. */
+function oneAtATime(run: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | null = null;
+  let next: Promise<void> | null = null;
+  const start = (): Promise<void> => {
+    running = run().finally(() => { running = null; });
+    return running;
+  };
+  return () => {
+    if (running === null) return start();
+    next ??= running.then(() => {
+      next = null;
+      return start();
+    });
+    return next;
+  };
 }
 
 async function writeSnapshot({ holder, snapshots, clock, log }: ConfigWatchOptions): Promise<void> {
