@@ -86,6 +86,8 @@ spec:
       await cluster.apply(JSON.stringify({ apiVersion, kind, metadata: { name: metadata.name, labels: metadata.labels, annotations: metadata.annotations }, spec }));
     }
     await eventually('integrity to be back', async () => (await integrity()) === 'True', 30_000);
+    // What is decided before this second counts never: creation times have whole seconds.
+    await eventually('decisions to count again', async () => Date.now() > Date.parse(((await cluster.get('pxc', 'sallyport-proxy', namespace))?.status?.integritySince ?? '') as string) + 1_000, 15_000);
     // Expired: while nothing counts, a claimed approval without an end is over. Revoked: no decision bears it out.
     await eventually('the claim to be taken back', async () => ['Revoked', 'Expired'].includes((await stored(request)).status?.phase), 30_000);
     expect(held.text()).not.toContain('ALTER TABLE');
