@@ -78,6 +78,17 @@ test('one object that no proxy can hold is left out alone, and what it restricts
   expect(problems).toMatchObject([{ severity: 'rejected', kind: 'AccessPolicy', name: 'huge', reason: 'UnsupportedValue', withholds: ['a'] }]);
 });
 
+test('what the API server could not store is too large, though its text is not: a character may take six bytes there', () => {
+  const sized = (sign: string): readonly string[] => {
+    const rules = Array.from({ length: 64 }, (_, n) => ({ name: `r${n}`, action: 'Deny' as const, message: sign.repeat(256), postgres: { where: 'Missing' as const } }));
+    const policies = Array.from({ length: 28 }, (_, n): AccessPolicyResource => ({
+      apiVersion: 'sallyport.dev/v1alpha1', kind: 'AccessPolicy', metadata: { name: `p${n}` }, spec: { subjects: [{ kind: 'User', name: 'a' }], targets: { names: ['a'] }, access: { mode: 'Standing' }, rules },
+    }));
+    return renderProxyConfig({ ...renderInput([]), targets: [aTarget('a')], policies }).problems.map(({ kind, reason }) => `${kind} ${reason}`);
+  };
+  expect(['x', '<'].map(sized)).toEqual([[], ['ProxyConfig ConfigTooLarge']]);
+});
+
 const aTarget = (name: string, port?: string): TargetResource => ({
   apiVersion: 'sallyport.dev/v1alpha1', kind: 'Target', metadata: { name, ...(port === undefined ? {} : { annotations: { 'sallyport.dev/listen-port': port } }) },
   spec: { postgres: { host: 'db', port: 5432, tls: { mode: 'VerifyFull', channelBinding: 'Prefer' }, credentials: { secretRef: { name: 's' } }, databases: ['d'] } },

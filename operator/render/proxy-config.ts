@@ -70,6 +70,10 @@ export function renderProxyConfig(input: RenderInput): RenderOutcome {
 }
 
 const maxConfigBytes = 786_432;
+/** etcd takes 1.5 MiB; listeners, acknowledgements and the rest of the object need their part. */
+const maxStoredBytes = 1_300_000;
+/** What the API server keeps beside the text for each object: its entry in `compiled` and who manages the fields of it. */
+const storedPerObject = 300;
 const maxTargets = 512;
 const maxObjects = 1_024;
 
@@ -95,12 +99,20 @@ function policyProblems({ withholds, problems }: InForcePolicy): readonly Render
 /** Above the limits the caller keeps the last config; nothing is cut (architecture 6). */
 function sizeProblems(config: ProxyConfig): readonly RenderProblem[] {
   const findings = findingsOf('ProxyConfig', config.namespace);
-  const bytes = Buffer.byteLength(canonicalJson(config));
+  const text = canonicalJson(config);
+  const bytes = Buffer.byteLength(text);
   const objects = config.targets.length + config.policies.length + config.identityProviders.length;
+  const stored = storedBytes(text) + objects * storedPerObject;
   if (bytes > maxConfigBytes) findings.reject([], 'ConfigTooLarge', `the compiled config has ${bytes} bytes, more than ${maxConfigBytes}`);
+  else if (stored > maxStoredBytes) findings.reject([], 'ConfigTooLarge', `the compiled config takes ${stored} bytes where the API server stores it, more than ${maxStoredBytes}`);
   if (config.targets.length > maxTargets) findings.reject([], 'ConfigTooLarge', `${config.targets.length} Targets in one namespace, more than ${maxTargets}`);
   if (objects > maxObjects) findings.reject([], 'ConfigTooLarge', `${objects} objects in one namespace, more than ${maxObjects}`);
   return findings.problems;
+}
+
+/** Of a text as a string in an object: quotes and backslashes are escaped once more, and Go writes `<`, `>`, `&` and two separators as six bytes each. */
+function storedBytes(text: string): number {
+  return Buffer.byteLength(JSON.stringify(text)) + 5 * (text.match(/[<>&\u2028\u2029]/g)?.length ?? 0);
 }
 
 function byPlace(a: RenderProblem, b: RenderProblem): number {
