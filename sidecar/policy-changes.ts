@@ -1,6 +1,26 @@
 import type { ProxyConfig } from '../contract/proxy-config.ts';
 
 /**
+ * Follows the config and notes which policies each swap added, changed or removed; what is in force already is where it begins.
+ *
+ * @param record writes one `policy.changed` event; a failure is logged, because the change itself is already in force.
+ */
+export function followPolicyChanges(
+  config: { current(): ProxyConfig | null; subscribe(listener: () => void): unknown }, record: (facts: Readonly<Record<string, unknown>>) => Promise<void>,
+  log: { error(message: string, fields: Readonly<Record<string, unknown>>): void },
+): void {
+  let note: ReturnType<typeof policyChanges> | null = null;
+  const follow = (): void => {
+    const now = config.current();
+    if (now === null) return;
+    if (note === null) note = policyChanges(now, record, log);
+    else note(now);
+  };
+  config.subscribe(follow);
+  follow();
+}
+
+/**
  * Notes which policies a config swap added, changed or removed.
  *
  * @param record writes one `policy.changed` event; a failure is logged, because the change itself is already in force (the files are the source).

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import type { EventCode } from '../contract/audit.ts';
 import { printableText } from '../contract/printable-text.ts';
 import { type RuntimeClock, sleep, systemClock } from '../runtime/clock.ts';
 import { inClusterClient } from '../runtime/kube/in-cluster.ts';
@@ -25,7 +24,7 @@ import { openRecorder } from './adapters/session-recorder.ts';
 import { createSqlParser } from './adapters/sql-parser.ts';
 import type { ClusterSettings } from './cluster-settings.ts';
 import { type Denial, deny } from './core/errors.ts';
-import { policyChanges } from './policy-changes.ts';
+import { followPolicyChanges } from './policy-changes.ts';
 import { serveProbes } from './probes.ts';
 import { type StartedProxy, startProxy } from './start-proxy.ts';
 
@@ -66,7 +65,7 @@ export async function serveCluster(settings: ClusterSettings): Promise<number> {
   const secrets = closing.use(openClusterSecrets({ client, namespace, config, clock, random: Math.random, log }));
   const issuerKeys = closing.use(createIssuerKeys({ clock, log }));
   const parser = closing.use(await createSqlParser());
-  recordPolicyChanges(config, (code, facts) => recorder.event(code, facts), log);
+  followPolicyChanges({ current: () => config.state().inForce?.parsed ?? null, subscribe: (listener) => config.subscribe(listener) }, (facts) => recorder.event('policy.changed', facts), log);
   const events = closing.use(proxyEvents({ client, namespace, pod, clock, log }));
   let terminate: (sessionId: string, denial: Denial) => void = () => undefined;
   const sessions = closing.use(openAccessSessions(recorder, {
@@ -166,14 +165,4 @@ function openCertificate(directory: string, log: Log): ReturnType<typeof listene
 
 function unopened(proxy: StartedProxy): readonly FailedTarget[] {
   return [...proxy.unopened()].map((name) => ({ name, reason: 'PORT_NOT_OPEN' }));
-}
-
-function recordPolicyChanges(config: ConfigHolder, record: (code: EventCode, facts: Readonly<Record<string, unknown>>) => Promise<void>, log: Log): void {
-  let note: ReturnType<typeof policyChanges> | null = null;
-  config.subscribe(() => {
-    const parsed = config.state().inForce?.parsed ?? null;
-    if (parsed === null) return;
-    if (note === null) note = policyChanges(parsed, (facts) => record('policy.changed', facts), log);
-    else note(parsed);
-  });
 }
