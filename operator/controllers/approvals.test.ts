@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { expectedAdmission } from '../../contract/api/expected-admission.ts';
 import type { AccessDecisionResource, AccessRequestResource, AccessSessionResource, ProxyConfigResource } from '../../contract/api/v1alpha1.gen.ts';
 import { nameLabel, proxyName } from '../../contract/names.ts';
@@ -19,6 +19,9 @@ const operatorUser = 'system:serviceaccount:sallyport-system:sallyport-operator'
 const namespace = 'payments';
 const uids = { policy: '22222222-2222-2222-2222-222222222222', target: '33333333-3333-3333-3333-333333333333' };
 let running: World | null = null;
+
+// Minutes of a fake clock pass in each test; on a busy machine that takes seconds.
+jest.setTimeout(60_000);
 
 afterEach(async () => {
   await running?.[Symbol.asyncDispose]();
