@@ -13,6 +13,8 @@ export interface Identity {
   readonly provider: string;
   readonly issuer: string;
   readonly subject: string;
+  /** How the provider made names of claims when the token was read: what has changed since makes it somebody else (`isStillMapped`). Absent in tests only. */
+  readonly mapping?: string;
   /** Prefixed, as policies name it. */
   readonly username: string;
   /** Prefixed. */

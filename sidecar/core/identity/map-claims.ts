@@ -28,7 +28,7 @@ export function mapClaims(claims: Readonly<Record<string, unknown>>, provider: I
   return {
     outcome: 'mapped',
     identity: {
-      provider: provider.name, issuer: provider.issuer, subject, ...names, actors,
+      provider: provider.name, issuer: provider.issuer, mapping: mappingOf(provider), subject, ...names, actors,
       email: text(claims['email']), tokenId: text(claims['jti']), acr: text(claims['acr']), amr: texts(claims['amr']),
       authTimeMs: milliseconds(claims['auth_time']), issuedAtMs: milliseconds(claims['iat']),
       // The leeway that let the token in also lets the session last until then, or a token accepted late would open a session that is already over.
@@ -36,6 +36,18 @@ export function mapClaims(claims: Readonly<Record<string, unknown>>, provider: I
       claims,
     },
   };
+}
+
+/** Whether this is the provider of an identity and would read its token as it did: a session lives on its login's names, and those are worth what the provider says now. */
+export function isStillMapped(identity: Identity, provider: IdentityProvider): boolean {
+  if (provider.name !== identity.provider || provider.issuer !== identity.issuer) return false;
+  if (identity.mapping === undefined) return true;
+  const audiences = [identity.claims['aud']].flat();
+  return identity.mapping === mappingOf(provider) && provider.audiences.some((audience) => audiences.includes(audience));
+}
+
+function mappingOf({ type, usernameClaim, usernamePrefix, groupsClaim, groupsPrefix, uidClaim }: IdentityProvider): string {
+  return JSON.stringify([type, usernameClaim, usernamePrefix, groupsClaim, groupsPrefix, uidClaim]);
 }
 
 type Names = Pick<Identity, 'username' | 'groups' | 'uid' | 'serviceAccount'>;

@@ -1,6 +1,7 @@
 import type { Approval, Policy, ProxyConfig, Rule, Target } from '../../../contract/proxy-config.ts';
 import { deny, type Denial } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
+import { isStillMapped } from '../identity/map-claims.ts';
 import { byName, byStrictness, combineLimits, combineMasking, combineRecording, decidedBy, type ApprovalDemand } from './combine.ts';
 import type { DecidedBy, Grant } from './decision.ts';
 import { matchPolicy, type PolicyVerdict } from './match-policy.ts';
@@ -56,7 +57,7 @@ type OpenVerdict = Extract<PolicyVerdict, { outcome: 'open' }>;
 /** Conditions that may vanish while a session lives (A7): the token's time, the provider, the target. */
 function whatIsLost({ identity, target, config, nowMs }: AuthorizeInput): Denial | null {
   if (identity.expiresAtMs <= nowMs) return deny('TOKEN_EXPIRED');
-  const trusted = config.identityProviders.some((provider) => provider.name === identity.provider && provider.issuer === identity.issuer);
+  const trusted = config.identityProviders.some((provider) => isStillMapped(identity, provider));
   if (!trusted) return deny('TOKEN_ISSUER_UNKNOWN');
   return config.targets.some((known) => known.name === target.name && known.uid === target.uid) ? null : deny('ACCESS_DENIED');
 }

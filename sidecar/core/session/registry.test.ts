@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { ProxyConfig } from '../../../contract/proxy-config.ts';
 import { fakeClock } from '../../../tools/testkit/fake-clock.ts';
 import { aConfig, anIdentity, aPolicy, type ShortPolicy } from '../../../tools/testkit/policies.ts';
+import { mapClaims } from '../identity/map-claims.ts';
 import { SessionRegistry } from './registry.ts';
 import type { SessionEnd } from './session.ts';
 
@@ -92,6 +93,22 @@ describe('a session ends', () => {
     config = change(config);
     changed();
     expect(seen.ended).toMatchObject({ reason, denial: { code: 'SESSION_REVOKED' } });
+  });
+
+  test.each<[string, Partial<ProxyConfig['identityProviders'][number]>, string | null]>([
+    ['its provider names people in another way', { usernamePrefix: 'idp:' }, 'SESSION_REVOKED'],
+    ['its provider takes groups from another claim', { groupsClaim: 'roles' }, 'SESSION_REVOKED'],
+    ['its provider takes no tokens for that audience any more', { audiences: ['other'] }, 'SESSION_REVOKED'],
+    ['its provider takes tokens for one more audience, and that is no reason', { audiences: ['other', 'sallyport'], clockSkewSeconds: 1 }, null],
+  ])('when %s', (_what, change, code) => {
+    const provider = aConfig([]).identityProviders[0];
+    if (provider === undefined) throw new Error('no provider');
+    const mapped = mapClaims({ sub: 'ann', email: 'ann', preferred_username: 'ann', groups: ['staff'], aud: ['sallyport'], exp: 1_900_000_000 }, { ...provider, audiences: ['sallyport'] });
+    if (mapped.outcome !== 'mapped') throw new Error(mapped.denial.code);
+    const seen = open({}, mapped.identity);
+    config = { ...config, identityProviders: [{ ...provider, audiences: ['sallyport'], ...change }] };
+    changed();
+    expect(codeOf(seen)).toBe(code);
   });
 
   test('when the decision about it fails, and that keeps no other session from being decided on', () => {

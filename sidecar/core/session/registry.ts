@@ -2,6 +2,7 @@ import type { ProxyConfig, Target } from '../../../contract/proxy-config.ts';
 import { deny, type ErrorCode } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
 import { subjectKey } from '../identity/identity.ts';
+import { isStillMapped } from '../identity/map-claims.ts';
 import { type AuthorizeOutcome, authorize } from '../policy/authorize.ts';
 import { grantServes } from '../policy/grant-serves.ts';
 import type { Approver, Clock, ConfigSource, Logger } from '../ports.ts';
@@ -133,7 +134,7 @@ export class SessionRegistry {
     const before = session.permit.target;
     const target = config.targets.find((candidate) => candidate.name === before.name);
     if (!target || JSON.stringify(target.postgres) !== JSON.stringify(before.postgres)) return session.end({ reason: 'PolicyChanged', denial: deny('SESSION_REVOKED') });
-    if (!config.identityProviders.some((provider) => provider.name === session.identity.provider && provider.issuer === session.identity.issuer)) {
+    if (!config.identityProviders.some((provider) => isStillMapped(session.identity, provider))) {
       return session.end({ reason: 'Revoked', denial: deny('SESSION_REVOKED') });
     }
     const outcome = this.#authorize(session.identity, target, session.permit.database, config, 0, session.id);
