@@ -25,6 +25,23 @@ export interface LedgerClient {
   stop(): Promise<LedgerResult>;
 }
 
+/** Lets so many run at a time, in the order in which they came: a proxy turns away more than ten logins at once of one address, and here all clients share one. */
+export function gateOf(places: number): <T>(run: () => Promise<T>) => Promise<T> {
+  const waiting: (() => void)[] = [];
+  let free = places;
+  return async (run) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => void waiting.push(resolve));
+    try {
+      return await run();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free++;
+      else next();
+    }
+  };
+}
+
 /** Starts one. */
 export function startLedger(options: LedgerOptions): LedgerClient {
   const [acknowledged, cuts]: [string[], string[]] = [[], []];
@@ -36,9 +53,8 @@ export function startLedger(options: LedgerOptions): LedgerClient {
         client ??= await options.connect();
         return client;
       } catch (error) {
-        if (attempt > 40) throw error;
-        // Fifty clients of one address log in ten at a time: more at once are turned away.
-        await delay(50 + 200 * Math.random());
+        if (attempt === 100 || stopped) throw error;
+        await delay(100 + 200 * Math.random());
       }
     }
   };

@@ -4,7 +4,7 @@ import type pg from 'pg';
 import { endClients, eventually } from '../../hosts/clients.ts';
 import { verifyCollected } from '../../hosts/collected-lines.ts';
 import { type Cluster, openCluster } from '../hosts/cluster.ts';
-import { type LedgerClient, type LedgerResult, startLedger } from '../hosts/ledger-load.ts';
+import { gateOf, type LedgerClient, type LedgerResult, startLedger } from '../hosts/ledger-load.ts';
 import { type NamespaceWorld, startNamespace } from '../hosts/namespace-world.ts';
 import { openPodDoors, proxyPods } from '../hosts/pod-doors.ts';
 import { probeService } from '../hosts/probe-service.ts';
@@ -42,9 +42,10 @@ const policies = JSON.stringify({
 
   async function load(prefix: string): Promise<readonly LedgerClient[]> {
     const clients: LedgerClient[] = [];
+    const gate = gateOf(6);
     for (let i = 0; i < 50; i++) {
       // Every fifth is in a transaction of six seconds most of the time.
-      clients.push(startLedger({ name: `${prefix}${i}`, connect: () => door.connect(alice), holdSeconds: i % 5 === 0 ? 6 : 0, pauseMs: 300 }));
+      clients.push(startLedger({ name: `${prefix}${i}`, connect: () => gate(() => door.connect(alice)), holdSeconds: i % 5 === 0 ? 6 : 0, pauseMs: 300 }));
       await eventually(`client ${i} works`, () => i % 5 === 0 || (clients[i]?.count() ?? 0) > 0, 20_000);
     }
     running.push(...clients);
@@ -71,7 +72,7 @@ const policies = JSON.stringify({
     const sleeper = await door.connect(alice);
     await sleeper.query('begin');
     const sleeping = sleeper.query('select pg_sleep(120)').then(() => 'slept', (error: unknown) => (error as pg.DatabaseError).code);
-    const clusterIP = ((await cluster.get('service', 'orders-db', namespace))?.spec as { readonly clusterIP: string }).clusterIP;
+    const clusterIP = await cluster.must(['get', 'service', 'orders-db', '-n', namespace, '-o', 'jsonpath={.spec.clusterIP}']);
     const probing = probeService(cluster, world, clusterIP, alice, 30).catch((error: unknown) => ({ opened: 0, failed: [String(error)] }));
     await cluster.must(['rollout', 'restart', 'deployment/sallyport-proxy', '-n', namespace]);
     await eventually('all ready pods are new', async () => {
@@ -80,7 +81,6 @@ const policies = JSON.stringify({
     }, 90_000);
     // The old pods have closed their ports by now or do within seconds: new connections reach the new generation only.
     await new Promise<void>((resolve) => void setTimeout(resolve, 7_000));
-    // All come from one address here, and ten of one address may log in at a time: a cancel in their rush would be turned away with them.
     const counts = clients.map((client) => client.count());
     await eventually('every client works on', () => clients.every((client, i) => client.count() > (counts[i] ?? 0)), 120_000);
     const old = (await cluster.list('pods', namespace, ['-l', 'app.kubernetes.io/name=sallyport-proxy'])).filter(({ metadata }) => metadata.deletionTimestamp !== undefined);
