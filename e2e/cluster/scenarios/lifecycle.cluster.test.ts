@@ -20,9 +20,9 @@ const namespace = 'lifecycle-payments';
 
   beforeAll(async () => {
     found = (await helm('helm', 'get', 'values', 'sallyport', '--output', 'json')).out;
-    const given = JSON.parse(found) as { readonly proxy?: object };
+    const given = (JSON.parse(found) ?? {}) as { readonly proxy?: object };
     // Kubernetes looks at a namespace that ends again after half of its pods' grace period, which is the drain and a minute.
-    values = JSON.stringify({ ...given, proxy: { ...given.proxy, drainSeconds: 20 } });
+    values = JSON.stringify({ ...given, proxy: { ...given.proxy, drainSeconds: 1 } });
     await must('helm', ['upgrade', 'sallyport', chart, '--values', '-', '--wait', '--timeout', '3m'], values);
     alice = await cluster.tokenOf('alice', ['sre']);
     world = await startNamespace(cluster, { namespace });
@@ -106,8 +106,27 @@ const namespace = 'lifecycle-payments';
       await must(program, ['uninstall', 'sallyport', '--wait', '--timeout', '2m']);
       await deleted(`lifecycle-without-${program}`);
       await must(program, ['install', 'sallyport', chart, '--values', '-', '--wait', '--timeout', '3m'], values);
-    }, 400_000);
+    }, 900_000);
   });
+
+  test('serves the listed namespaces and no other, without a cluster-wide right on anything in a namespace', async () => {
+    await cluster.apply(emptyTenant('lifecycle-foreign'));
+    await eventually('it is served while all are', async () => (await cluster.get('deployment', 'sallyport-proxy', 'lifecycle-foreign')) !== null, 60_000);
+    await deleted('lifecycle-foreign');
+    await must('helm', ['upgrade', 'sallyport', chart, '--values', '-', '--set', `watchNamespaces={${namespace}}`, '--wait', '--timeout', '3m'], values);
+    await cluster.apply(emptyTenant('lifecycle-foreign'));
+    await cluster.must(['apply', '-n', namespace, '-f', '-'], { input: allowSre.replace('name: sre}', 'name: listed}') });
+    await cluster.waitFor('condition=Ready', ['accesspolicy/listed', 'target/orders-db'], namespace, 90);
+    await cluster.waitFor('condition=Ready', ['identityprovider/company'], undefined, 60);
+    expect((await cluster.get('target', 'orders-db', 'lifecycle-foreign'))?.status).toEqual({ observedGeneration: -1 });
+    expect(await cluster.get('deployment', 'sallyport-proxy', 'lifecycle-foreign')).toBeNull();
+    const can = async (verb: string, resource: string, where: string): Promise<string> => (await cluster.kubectl(['auth', 'can-i', verb, resource, '-n', where, `--as=system:serviceaccount:${system}:sallyport-operator`])).out.trim();
+    const asked = [['list', 'targets.sallyport.dev'], ['create', 'secrets'], ['get', 'secrets'], ['patch', 'deployments.apps'], ['create', 'rolebindings.rbac.authorization.k8s.io']] as const;
+    expect(await Promise.all(asked.map(([verb, resource]) => can(verb, resource, 'lifecycle-foreign')))).toEqual(asked.map(() => 'no'));
+    expect(await Promise.all(asked.map(([verb, resource]) => can(verb, resource, namespace)))).toEqual(asked.map(() => 'yes'));
+    expect(await cluster.must(['logs', '-n', system, '-l', 'app.kubernetes.io/name=sallyport-operator', '--tail=-1'])).not.toMatch(/forbidden|403/i);
+    await deleted('lifecycle-foreign');
+  }, 900_000);
 
   const kinds = ['accessdecisions', 'accesspolicies', 'accessrequests', 'accesssessions', 'identityproviders', 'proxyconfigs', 'targets'];
 
@@ -168,7 +187,7 @@ spec: {postgres: {host: nowhere.${name}.svc, credentials: {secretRef: {name: ord
   }
 
   async function deleted(name: string): Promise<void> {
-    const ran = await cluster?.kubectl(['delete', 'namespace', name, '--timeout=120s']);
+    const ran = await cluster?.kubectl(['delete', 'namespace', name, '--timeout=300s']);
     if (ran?.code !== 0) throw new Error(`${ran?.err}\n${JSON.stringify((await cluster?.get('namespace', name))?.status)}`);
   }
 });
