@@ -72,6 +72,24 @@ describe('a controller', () => {
     await it.controller[Symbol.asyncDispose]();
   });
 
+  test('a success forgets the failures before it: the next one is tried again soon', async () => {
+    let runs = 0;
+    const it = scene(async () => {
+      runs++;
+      if (runs !== 11) throw new Error('down');
+    });
+    it.controller.enqueue('a');
+    await until(() => runs === 11, { clock: it.clock, stepMs: 50 });
+    await quiet(it.controller);
+    it.controller.enqueue('a');
+    await until(() => runs === 12);
+    await settle();
+    it.clock.advance(10);
+    await settle();
+    expect(runs).toBe(13);
+    await it.controller[Symbol.asyncDispose]();
+  });
+
   test.each([
     ['an error', new Error('x'), 0], ['a bug', new TypeError('undefined is not a function'), 1], ['something thrown that is no error', 'text', 0],
   ])('%s ends neither the process nor the controller', async (_name, thrown, panics) => {
