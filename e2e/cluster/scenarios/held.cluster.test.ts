@@ -91,7 +91,7 @@ interface Evidence {
     const live = world.live(alice);
     live.say('alter table orders add column gone int;');
     const request = await pendingRequest();
-    await cluster.must(['exec', '-n', namespace, 'client', '--', 'sh', '-c', 'for p in /proc/[0-9]*; do read -r name < $p/comm && [ "$name" = psql ] && kill -KILL ${p#/proc/}; done; true']);
+    await interruptClients(cluster, namespace, 'KILL');
     await cluster.waitFor('jsonpath={.status.use.state}=Withdrawn', [`areq/${request.metadata.name}`], namespace, 20);
     await live.end();
   }, 120_000);
