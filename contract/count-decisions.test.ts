@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { AccessDecisionResource, AccessRequestResource } from './api/v1alpha1.gen.ts';
-import { type CountContext, countDecisions } from './count-decisions.ts';
+import { type CountContext, countDecisions, targetDigest } from './count-decisions.ts';
 import { isMappedPerson, personKeys } from './person-key.ts';
 import type { ProxyConfig } from './proxy-config.ts';
 import { requestDigest } from './request-digest.ts';
@@ -62,6 +62,14 @@ describe('nothing counts', () => {
     const now = context(8);
     expect(countDecisions(asked, two(asked), { ...now, config: change(now.config) })).toMatchObject({ phase: 'Superseded', problem: 'Superseded', counted: [], expiresAtMs: null });
   });
+});
+
+test('what was asked about a server ends (Superseded) when its Target leads elsewhere or logs in as somebody else; labels and generation do not matter', () => {
+  const now = context(8);
+  const target = now.config.targets[0]!;
+  const asked = windowRequest('1h', { facts: [{ name: 'target-digest', value: targetDigest(target) }] });
+  const phase = (change: Partial<ProxyConfig['targets'][number]>): string => countDecisions(asked, [by(bob, 5, {}, asked)], { ...now, config: { ...now.config, targets: [{ ...target, ...change }] } }).phase;
+  expect([phase({ labels: { a: 'b' }, generation: 2 }), phase({ postgres: { ...target.postgres, host: 'prod' } }), phase({ postgres: { ...target.postgres, credentialsSecret: 'admin' } })]).toEqual(['Approved', 'Superseded', 'Superseded']);
 });
 
 describe('a decision is ignored', () => {

@@ -1,7 +1,8 @@
 import { accessRequestStatus, type IgnoredReason, isSameParty, type Party, type RequestEnding, type RequestPhase, type RequestStatus } from './access-request-status.ts';
 import type { AccessDecisionResource, AccessRequestResource } from './api/v1alpha1.gen.ts';
+import { digestOf } from './digest.ts';
 import { isMappedPerson, personKeys } from './person-key.ts';
-import type { Approval, ProxyConfig } from './proxy-config.ts';
+import type { Approval, ProxyConfig, Target } from './proxy-config.ts';
 import { requestDigest } from './request-digest.ts';
 
 /** What counting rests on beside the objects. */
@@ -78,7 +79,7 @@ export function countDecisions(request: AccessRequestResource, decisions: readon
 }
 
 /**
- * The approval that a request asks for, as the policy in force has it; null when the policy, its generation, the rule, its scope or the Target is no longer the one asked under.
+ * The approval that a request asks for, as the policy in force has it; null when the policy, its generation, the rule, its scope, the Target or its server is no longer the one asked under.
  * A lost or changed policy thus ends what rests on it.
  *
  * @public for the proxy
@@ -87,11 +88,18 @@ export function approvalInForce(request: Pick<AccessRequestResource, 'spec'>, co
   const { policyRef, targetRef, scope } = request.spec;
   const policy = config.policies.find((candidate) => candidate.name === policyRef.name);
   if (policy === undefined || policy.uid !== policyRef.uid || policy.generation !== policyRef.generation || !policy.targets.includes(targetRef.name)) return null;
-  if (!config.targets.some((target) => target.name === targetRef.name && target.uid === targetRef.uid)) return null;
+  const target = config.targets.find((candidate) => candidate.name === targetRef.name && candidate.uid === targetRef.uid);
+  const asked = factOf(request, 'target-digest');
+  if (target === undefined || (asked !== undefined && asked !== targetDigest(target))) return null;
   const approval = policyRef.rule === undefined
     ? (policy.access.mode === 'OnRequest' ? policy.access.approval : null)
     : policy.rules.find((rule) => rule.name === policyRef.rule && rule.action === 'RequireApproval')?.approval ?? null;
   return approval?.scope === scope ? approval : null;
+}
+
+/** Which server a Target means, how it is known, and as whom it is logged in to: the fact `target-digest` of a request. A request made by hand may leave it out. */
+export function targetDigest(target: Pick<Target, 'postgres'>): string {
+  return digestOf(target.postgres);
 }
 
 interface Parties {
@@ -121,8 +129,12 @@ function partiesOf(request: AccessRequestResource, context: CountContext): Parti
 
 /** The agent that acts, and those behind it: the fact `agents` lists all of them where there is more than one (`a < b`), or is a hash where they did not fit. */
 function agentsOf({ spec }: AccessRequestResource): readonly string[] {
-  const chain = spec.facts?.find((fact) => fact.name === 'agents')?.value.split(' < ') ?? [];
+  const chain = factOf({ spec }, 'agents')?.split(' < ') ?? [];
   return spec.requester.actor === undefined ? chain : [spec.requester.actor, ...chain];
+}
+
+function factOf({ spec }: Pick<AccessRequestResource, 'spec'>, name: string): string | undefined {
+  return spec.facts?.find((fact) => fact.name === name)?.value;
 }
 
 function isAbout(request: AccessRequestResource, decision: AccessDecisionResource): boolean {

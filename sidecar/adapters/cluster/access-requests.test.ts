@@ -230,6 +230,17 @@ describe('without an API server', () => {
   });
 });
 
+test('a window is for the server that was asked about: a Target that leads elsewhere ends it', async () => {
+  const replica = await bench.replica();
+  const pending = await replica.ask(aWindowAsk());
+  bench.decide(pending.name, 'Approve');
+  await settle();
+  const grants = (): number => replica.approvals.grants(subjectKey(alice), 'orders-db', alice).length;
+  expect(grants()).toBe(1);
+  bench.setConfig((config) => ({ ...config, targets: config.targets.map((target) => ({ ...target, postgres: { ...target.postgres, host: 'elsewhere' } })) }));
+  expect(grants()).toBe(0);
+});
+
 test('an approval that counts anew has to be recorded anew', async () => {
   const replica = await bench.replica();
   const name = askByHand('Window');

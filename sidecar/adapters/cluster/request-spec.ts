@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { AccessRequestResource } from '../../../contract/api/v1alpha1.gen.ts';
 import { printableText } from '../../../contract/printable-text.ts';
-import type { IdentityProvider, ProxyConfig } from '../../../contract/proxy-config.ts';
+import { targetDigest } from '../../../contract/count-decisions.ts';
+import type { IdentityProvider, ProxyConfig, Target } from '../../../contract/proxy-config.ts';
 import { requestDigest } from '../../../contract/request-digest.ts';
 import type { Identity } from '../../core/identity/identity.ts';
 import type { ApprovalAsk } from '../../core/ports.ts';
@@ -25,7 +26,7 @@ export interface SpecContext {
  */
 export function requestSpecOf(ask: ApprovalAsk, context: SpecContext): RequestSpec | null {
   const target = context.config.targets.find((candidate) => candidate.name === ask.target);
-  const facts = factsOf(ask, context.config.identityProviders);
+  const facts = target === undefined ? null : factsOf(ask, target, context.config.identityProviders);
   if (target === undefined || facts === null) return null;
   const shown = ask.scope === 'Statement' && ask.statement !== null ? ask.statement : null;
   const spec: Omit<RequestSpec, 'digest'> = {
@@ -116,7 +117,7 @@ function actionOf(ask: ApprovalAsk): string {
 }
 
 /** Null when something that gives the statement its meaning does not fit whole. */
-function factsOf(ask: ApprovalAsk, providers: readonly IdentityProvider[]): { name: string; value: string }[] | null {
+function factsOf(ask: ApprovalAsk, target: Target, providers: readonly IdentityProvider[]): { name: string; value: string }[] | null {
   const agents = agentsFact(ask.requester.actorKeys.map((key) => agentName(partiesOf(key), providers)));
   const database = whole(ask.database);
   const searchPath = ask.statement === null ? '' : whole(ask.statement.searchPath);
@@ -129,7 +130,7 @@ function factsOf(ask: ApprovalAsk, providers: readonly IdentityProvider[]): { na
     { name: 'transaction-open', value: String(ask.statement.inTransaction) },
   ];
   return [
-    { name: 'database', value: database }, ...about, { name: 'policy-digest', value: ask.by.policyDigest }, { name: 'bound-digest', value: ask.digest },
+    { name: 'database', value: database }, ...about, { name: 'policy-digest', value: ask.by.policyDigest }, { name: 'target-digest', value: targetDigest(target) }, { name: 'bound-digest', value: ask.digest },
     ...(agents === undefined ? [] : [{ name: 'agents', value: agents }]),
   ];
 }
