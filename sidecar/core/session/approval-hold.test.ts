@@ -26,6 +26,12 @@ beforeEach(() => {
 });
 afterEach(() => void jest.useRealTimers());
 
+test('what an approver wrote is shown as text: it controls nobody\u2019s terminal', async () => {
+  const outcome = wait(held);
+  await approver.decide({ outcome: 'denied', request: 'areq-1', approver: 'oidc:eve\n', reason: 'no\u001b]0;owned\u0007\nLINE 2' });
+  expect(await outcome).toMatchObject({ denial: { detail: 'request areq-1 was denied by oidc:eve\\n: no\\u{1b}]0;owned\\u{7}\\nLINE 2' } });
+});
+
 describe('what is asked', () => {
   test('holds everything that an approver decides on, and the digest that binds it', async () => {
     void wait(held);

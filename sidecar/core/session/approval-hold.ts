@@ -1,5 +1,6 @@
 import { boundDigest, type ExactStatement, statementHmac } from '../../../contract/approval-digest.ts';
 import type { ApprovalRecord } from '../../../contract/audit.ts';
+import { printableText } from '../../../contract/printable-text.ts';
 import type { Approval } from '../../../contract/proxy-config.ts';
 import { type Denial, deny } from '../errors.ts';
 import { type Identity, subjectKey } from '../identity/identity.ts';
@@ -115,7 +116,7 @@ function toHoldOutcome(outcome: ApprovalOutcome, digest: string, pending: Pendin
     case 'approved':
       return { outcome: 'approved', request, grant: outcome.grant, use: () => pending.use(), usedElsewhere: () => pending.usedElsewhere?.() ?? false, approvals: approvalRecords(outcome, digest, pending, held) };
     case 'denied':
-      return { outcome: 'denied', request, denial: deny('APPROVAL_DENIED', { detail: `request ${request} was denied by ${outcome.approver}: ${outcome.reason}` }) };
+      return { outcome: 'denied', request, denial: deny('APPROVAL_DENIED', { detail: `request ${request} was denied by ${shown(outcome.approver)}: ${shown(outcome.reason)}` }) };
     case 'expired':
       return { outcome: 'denied', request, denial: deny('APPROVAL_EXPIRED', { detail: `request ${request} had to be decided within ${held.approval.decideWithinSeconds} s` }) };
     case 'withdrawn':
@@ -123,6 +124,11 @@ function toHoldOutcome(outcome: ApprovalOutcome, digest: string, pending: Pendin
     default:
       return outcome satisfies never;
   }
+}
+
+/** What people wrote reaches the terminal of somebody else. */
+function shown(text: string): string {
+  return printableText(text, { oneLine: true });
 }
 
 function approvalRecords(outcome: Extract<ApprovalOutcome, { outcome: 'approved' }>, digest: string, pending: PendingApproval, held: HeldFor): readonly ApprovalRecord[] {
