@@ -40,3 +40,9 @@ export function admissionEvidence(expected: readonly ExpectedAdmission[], stored
     object?.metadata.uid === undefined ? null : [object.metadata.name, object.metadata.uid, object.metadata.generation ?? 0]);
   return marks.includes(null) ? null : digestOf(marks);
 }
+
+/** When the youngest of the approval policies and bindings was made, by the API server's clock; Unix ms, 0 when none says it. What was decided until then, none of them had seen. */
+export function newestAdmissionMs(expected: readonly ExpectedAdmission[], stored: StoredAdmission): number {
+  const times = expected.filter((one) => one.guardsApprovals).flatMap((one) => [stored.policy(one.name), stored.binding(one.name)]).map((object) => Date.parse(object?.metadata.creationTimestamp ?? ''));
+  return Math.max(0, ...times.filter((time) => !Number.isNaN(time)));
+}

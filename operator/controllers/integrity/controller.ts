@@ -6,7 +6,7 @@ import { applyObject } from '../../../runtime/kube/verbs.ts';
 import { type Controller, type ReconcileAnswer, startController } from '../../kube/controller.ts';
 import { kinds } from '../../kube/kinds.ts';
 import type { ControllerDeps } from '../deps.ts';
-import { admissionEvidence, compareAdmission, type StoredAdmission } from './compare.ts';
+import { admissionEvidence, compareAdmission, newestAdmissionMs, type StoredAdmission } from './compare.ts';
 import type { Integrity } from './integrity.ts';
 import { configStatus, type IntegrityState, judgeIntegrity, storedSince } from './plan.ts';
 import { probeForgery, type ProbeOutcome, whoAmI } from './probe.ts';
@@ -62,7 +62,7 @@ async function check(state: State, signal: AbortSignal): Promise<ReconcileAnswer
   const evidence = admissionEvidence(expected, stored);
   const probe = findings.some((finding) => finding.guardsApprovals) ? null : await tryForging(state, signal);
   const knownSinceMs = last !== null && last.evidence === evidence ? last.sinceMs : last === null ? storedSince(deps.caches.of<ProxyConfigResource>('proxyConfig').list(), evidence) : null;
-  state.last = judgeIntegrity({ findings, evidence, probe, knownSinceMs, nowMs: deps.clock.now() });
+  state.last = judgeIntegrity({ findings, evidence, probe, knownSinceMs, madeMs: newestAdmissionMs(expected, stored), nowMs: deps.clock.now() });
   if (last === null ? !state.last.holds : last.holds !== state.last.holds || last.reason !== state.last.reason) deps.log[state.last.holds ? 'info' : 'error']('approval integrity changed', { holds: state.last.holds, reason: state.last.reason, message: state.last.message });
   return { requeueAfterMs: state.last.holds ? deps.settings.integrityProbeSeconds * 1_000 : retryMs };
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { expectedAdmission } from '../../../contract/api/expected-admission.ts';
 import type { ProxyConfigResource } from '../../../contract/api/v1alpha1.gen.ts';
 import type { KubeObject } from '../../../runtime/kube/kube-client.ts';
-import { admissionEvidence, compareAdmission, type StoredAdmission } from './compare.ts';
+import { admissionEvidence, compareAdmission, newestAdmissionMs, type StoredAdmission } from './compare.ts';
 import { type CheckFacts, configStatus, judgeIntegrity, storedSince } from './plan.ts';
 
 const expected = expectedAdmission('sallyport-system');
@@ -50,7 +50,7 @@ describe('the stored admission policies', () => {
 });
 
 describe('approval integrity', () => {
-  const good: CheckFacts = { findings: [], evidence: 'e', probe: { outcome: 'refused' }, knownSinceMs: null, nowMs };
+  const good: CheckFacts = { findings: [], evidence: 'e', probe: { outcome: 'refused' }, knownSinceMs: null, madeMs: 0, nowMs };
 
   test('holds when the policies are as expected and both forgeries are refused by them', () => {
     expect(judgeIntegrity(good)).toMatchObject({ holds: true, reason: 'ApprovalIntegrity', evidence: 'e', others: { holds: true } });
@@ -59,6 +59,14 @@ describe('approval integrity', () => {
   test('is believed to have held since it was first seen with this evidence, else from after now', () => {
     expect(judgeIntegrity({ ...good, knownSinceMs: 1_000 }).sinceMs).toBe(1_000);
     expect(judgeIntegrity(good).sinceMs).toBe(Date.parse('2026-11-24T10:00:02Z'));
+  });
+
+  test('is not believed to have held before the policies and bindings were made, by the clock of the API server, which ours may lag behind', () => {
+    const madeMs = newestAdmissionMs(expected, stored({ [guards[0] ?? '']: { binding: (object) => ({ ...object, metadata: { ...object.metadata, creationTimestamp: '2026-11-24T10:05:00Z' } }) } }));
+    expect(madeMs).toBe(Date.parse('2026-11-24T10:05:00Z'));
+    expect(judgeIntegrity({ ...good, madeMs }).sinceMs).toBe(madeMs);
+    expect(judgeIntegrity({ ...good, madeMs, knownSinceMs: 1_000 }).sinceMs).toBe(madeMs);
+    expect(newestAdmissionMs(expected, stored())).toBe(0);
   });
 
   test.each<[string, Partial<CheckFacts>, string]>([
@@ -91,7 +99,7 @@ describe('approval integrity', () => {
 });
 
 describe('what a ProxyConfig says of integrity', () => {
-  const state = judgeIntegrity({ findings: [], evidence: 'e', probe: { outcome: 'refused' }, knownSinceMs: 1_000, nowMs });
+  const state = judgeIntegrity({ findings: [], evidence: 'e', probe: { outcome: 'refused' }, knownSinceMs: 1_000, madeMs: 0, nowMs });
 
   test('is written once an interval, and at once when it changes', () => {
     const written = configStatus(undefined, state, 300);

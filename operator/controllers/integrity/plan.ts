@@ -24,6 +24,8 @@ export interface CheckFacts {
   readonly probe: ProbeOutcome | null;
   /** Since when that evidence is known to stand, from the last check or from a ProxyConfig; null when it is not. */
   readonly knownSinceMs: number | null;
+  /** `newestAdmissionMs` of now. */
+  readonly madeMs: number;
   readonly nowMs: number;
 }
 
@@ -40,7 +42,7 @@ export function judgeIntegrity(facts: CheckFacts): IntegrityState {
   if (probe?.outcome === 'accepted') return lost('ForgeryAccepted', `${probe.message}: admission does not enforce the approval policies`, null);
   // Nothing was proven, and nothing was disproven: if the policies still stand unchanged afterwards, they did all the time.
   if (probe === null || probe.outcome === 'unknown') return lost('ProbeFailed', probe?.message ?? 'the probe could not be made', facts.knownSinceMs);
-  const sinceMs = facts.knownSinceMs ?? Math.floor(nowMs / 1_000) * 1_000 + clockMarginMs;
+  const sinceMs = Math.max(facts.madeMs, facts.knownSinceMs ?? Math.floor(nowMs / 1_000) * 1_000 + clockMarginMs);
   return { holds: true, reason: 'ApprovalIntegrity', message: 'the approval policies are in force', evidence, sinceMs, checkedAtMs: nowMs, others };
 }
 
