@@ -188,10 +188,12 @@ rules:
     test('neither a tenant nor cluster-admin writes a request to be approved, ends it, or has it collected', async () => {
       const made = await post('accessrequests', request('Session', 'oidc:mallory@bank.example'), { token: tokens.mallory });
       expect(made.message).toBe('');
+      // The schema speaks first once the operator has found the made-up digest and closed the request.
+      const refusedStatus = /^denied status-writers$|a final phase cannot change/;
       const approved = { status: { phase: 'Approved', decidedAt: '2026-05-01T10:00:00Z', expiresAt: '2030-05-01T10:00:00Z' } };
       const gone = { metadata: { ownerReferences: [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'gone', uid }] } };
-      expect(await verdict(patch('accessrequests', 'by-hand-session', approved, { token: tokens.mallory, subresource: 'status' }))).toBe('denied status-writers');
-      expect(await verdict(patch('accessrequests', 'by-hand-session', approved, { subresource: 'status' }))).toBe('denied status-writers');
+      expect(await verdict(patch('accessrequests', 'by-hand-session', approved, { token: tokens.mallory, subresource: 'status' }))).toMatch(refusedStatus);
+      expect(await verdict(patch('accessrequests', 'by-hand-session', approved, { subresource: 'status' }))).toMatch(refusedStatus);
       expect(await verdict(patch('accessrequests', 'by-hand-session', { status: { phase: 'Approved' } }, { token: tokens.proxy, subresource: 'status' }))).toMatch(/^denied proxy-use-only$|^403 .*cannot patch/);
       expect(await verdict(patch('accessrequests', 'by-hand-session', gone, { token: tokens.mallory }))).toBe('denied no-owners');
       expect(await verdict(api.send({ method: 'DELETE', path: pathTo('accessrequests', namespace), token: tokens.mallory }))).toBe('denied no-delete');
