@@ -219,4 +219,3 @@ function number(name: string, otherwise: number): number {
 function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
-

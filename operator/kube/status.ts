@@ -28,7 +28,7 @@ function patchOf(before: unknown, wanted: unknown): unknown {
 /** Whether two JSON values say the same: order of keys and undefined members do not count. */
 export function isEqual(left: unknown, right: unknown): boolean {
   if (Array.isArray(left) || Array.isArray(right)) return Array.isArray(left) && Array.isArray(right) && left.length === right.length && left.every((item, index) => isEqual(item, right[index]));
-  if (!isObject(left) || !isObject(right)) return Object.is(left, right);
+  if (!isObject(left) || !isObject(right)) return left === right;
   return [...new Set([...Object.keys(left), ...Object.keys(right)])].every((name) => isEqual(left[name], right[name]));
 }
 
