@@ -44,9 +44,10 @@ const keepAliveMs = 30_000;
 const defaultLoginMs = 60_000;
 
 /**
- * Opens a port and hands each connection on at once: a peer that says nothing delays nobody.
+ * Opens a port and hands each connection on at once: a peer that says nothing delays nobody of another address.
  *
- * Over a limit the new connection is closed without a word, the others are unaffected. Dead peers are found by TCP keepalive.
+ * Over the limit of its address a new connection waits, unread, until another login of that address is complete: a pool of an application, or many people behind
+ * one address, may come at once. Beyond what may wait, or after ten seconds, it is closed without a word. Dead peers are found by TCP keepalive.
  *
  * @throws the system's error when the port cannot be opened.
  */
@@ -72,15 +73,19 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
 function accept(socket: Socket, options: ListenerOptions, logins: Set<LoginDeadline>): void {
   // From here on the socket is never without an error listener; what broke shows as its end.
   socket.on('error', () => undefined);
-  const entry = options.limit.enter(socket.remoteAddress ?? '');
-  options.metrics?.connection(entry.outcome);
-  if (entry.outcome !== 'accepted') {
-    socket.destroy();
-    return;
-  }
+  options.limit.enterOrWait(socket.remoteAddress ?? '', (entry) => {
+    options.metrics?.connection(entry.outcome);
+    if (entry.outcome !== 'accepted') return void socket.destroy();
+    // It may have gone while it waited.
+    if (socket.destroyed) return entry.leave();
+    return serve(socket, entry.leave, options, logins);
+  });
+}
+
+function serve(socket: Socket, leave: () => void, options: ListenerOptions, logins: Set<LoginDeadline>): void {
   const login: LoginDeadline = new LoginDeadline(options.loginMs ?? defaultLoginMs, () => {
     logins.delete(login);
-    entry.leave();
+    leave();
   });
   logins.add(login);
   socket.once('close', () => login.admitted());
@@ -160,20 +165,37 @@ export class LoginDeadline implements Admission {
 /** What `UnauthenticatedLimit.enter` answers. */
 export type Entry = { readonly outcome: 'accepted'; /** Gives the place back; call once. */ leave(): void } | { readonly outcome: 'refused_process' | 'refused_address' };
 
+/** Places for logins in progress, for connections that wait for one, and how long they do. */
+export interface UnauthenticatedLimits {
+  readonly perProcess: number;
+  readonly perAddress: number;
+  readonly waiting: number;
+  readonly waitingPerAddress: number;
+  readonly waitMs: number;
+}
+
+const defaultLimits: UnauthenticatedLimits = { perProcess: 100, perAddress: 10, waiting: 400, waitingPerAddress: 100, waitMs: 10_000 };
+
+interface Waiter {
+  readonly address: string;
+  readonly take: (entry: Entry) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
 /**
- * Counts the connections whose login is not complete: one instance per process. State, because it is a count.
+ * Counts the connections whose login is not complete, and lets more of them wait: one instance per process. State, because it is a count.
  *
  * A login that waits for an approval keeps its place: it is not admitted yet.
  */
 export class UnauthenticatedLimit {
-  readonly #perProcess: number;
-  readonly #perAddress: number;
+  readonly #limits: UnauthenticatedLimits;
   readonly #byAddress = new Map<string, number>();
+  readonly #waiters = new Set<Waiter>();
+  readonly #waitingByAddress = new Map<string, number>();
   #total = 0;
 
-  constructor(limits: { readonly perProcess: number; readonly perAddress: number } = { perProcess: 100, perAddress: 10 }) {
-    this.#perProcess = limits.perProcess;
-    this.#perAddress = limits.perAddress;
+  constructor(limits: Partial<UnauthenticatedLimits> = {}) {
+    this.#limits = { ...defaultLimits, ...limits };
   }
 
   /** Connections counted now. */
@@ -181,10 +203,25 @@ export class UnauthenticatedLimit {
     return this.#total;
   }
 
+  /** Connections that wait for a place. */
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
+  /** Calls `take` once: at once where there is a place or no room to wait, else when a place is free or the time to wait is over. First come, first served, per address. */
+  enterOrWait(address: string, take: (entry: Entry) => void): void {
+    const entry = this.enter(address);
+    const waiting = this.#waitingByAddress.get(address) ?? 0;
+    if (entry.outcome === 'accepted' || this.#waiters.size >= this.#limits.waiting || waiting >= this.#limits.waitingPerAddress) return take(entry);
+    const waiter: Waiter = { address, take, timer: setTimeout(() => this.#answer(waiter, entry), this.#limits.waitMs) };
+    this.#waiters.add(waiter);
+    this.#waitingByAddress.set(address, waiting + 1);
+  }
+
   enter(address: string): Entry {
-    if (this.#total >= this.#perProcess) return { outcome: 'refused_process' };
+    if (this.#total >= this.#limits.perProcess) return { outcome: 'refused_process' };
     const count = this.#byAddress.get(address) ?? 0;
-    if (count >= this.#perAddress) return { outcome: 'refused_address' };
+    if (count >= this.#limits.perAddress) return { outcome: 'refused_address' };
     this.#byAddress.set(address, count + 1);
     this.#total++;
     return { outcome: 'accepted', leave: () => this.#leave(address) };
@@ -192,8 +229,24 @@ export class UnauthenticatedLimit {
 
   #leave(address: string): void {
     this.#total--;
-    const count = (this.#byAddress.get(address) ?? 1) - 1;
-    if (count > 0) this.#byAddress.set(address, count);
-    else this.#byAddress.delete(address);
+    lower(this.#byAddress, address);
+    for (const waiter of this.#waiters) {
+      const entry = this.enter(waiter.address);
+      if (entry.outcome === 'accepted') return this.#answer(waiter, entry);
+      if (entry.outcome === 'refused_process') return;
+    }
   }
+
+  #answer(waiter: Waiter, entry: Entry): void {
+    clearTimeout(waiter.timer);
+    this.#waiters.delete(waiter);
+    lower(this.#waitingByAddress, waiter.address);
+    waiter.take(entry);
+  }
+}
+
+function lower(counts: Map<string, number>, key: string): void {
+  const count = (counts.get(key) ?? 1) - 1;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
 }
