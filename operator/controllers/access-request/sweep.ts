@@ -34,8 +34,11 @@ export async function sweepRequests(options: SweepOptions, signal: AbortSignal):
   const counts = { perNamespace: settings.retention.requestsPerNamespace, perCluster: settings.retention.requestsPerCluster };
   const over = overdue(finished, counts, nowMs);
   for (const key of over.slice(0, deletesPerSweep)) {
-    for (const decisionKey of options.decisionsOf.keys(key)) await remove(options, kinds.accessDecision, at(decisions, decisionKey), signal);
-    await remove(options, kinds.accessRequest, at(requests, key), signal);
+    const request = at(requests, key);
+    // Of this very request: the name may have been given anew. What names another one goes when it is an orphan.
+    const own = options.decisionsOf.keys(key).map((decisionKey) => at(decisions, decisionKey)).filter((decision) => decision?.spec.requestRef.uid === request?.metadata.uid);
+    for (const decision of own) await remove(options, kinds.accessDecision, decision, signal);
+    await remove(options, kinds.accessRequest, request, signal);
   }
   const orphans = decisions.list().filter((decision) => requests.get(decision.metadata.namespace ?? '', decision.spec.requestRef.name) === null
     && nowMs - Date.parse(decision.metadata.creationTimestamp ?? '') >= options.orphanMs);
