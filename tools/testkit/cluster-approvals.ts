@@ -134,9 +134,9 @@ export function aStatementAsk(over: { readonly text?: string; readonly sessionId
 }
 
 /** A statement that rule `win` holds: an approval opens a window of an hour. */
-export function aWindowAsk(sessionId = 'S1'): ApprovalAsk {
+export function aWindowAsk(sessionId = 'S1', database = 'orders'): ApprovalAsk {
   const ask = aStatementAsk({ sessionId });
-  return withDigest({ ...ask, scope: 'Window', by: { ...ask.by, rule: 'win' }, approval: { ...ask.approval, grantTtlSeconds: 3_600 } });
+  return withDigest({ ...ask, database, scope: 'Window', by: { ...ask.by, rule: 'win' }, approval: { ...ask.approval, grantTtlSeconds: 3_600 } });
 }
 
 /** Alice wants to open a session on `vault`. */

@@ -230,6 +230,16 @@ describe('without an API server', () => {
   });
 });
 
+test('a window is for the database that the approver was shown, and another one is asked for apart', async () => {
+  const replica = await bench.replica();
+  const pending = await replica.ask(aWindowAsk());
+  bench.decide(pending.name, 'Approve');
+  await settle();
+  expect(replica.approvals.grants(subjectKey(alice), 'orders-db', alice)).toMatchObject([{ requestName: pending.name, database: 'orders' }]);
+  const other = await replica.ask(aWindowAsk('S2', 'payroll'));
+  expect([await outcomeOf(other), bench.requests().length]).toEqual(['waiting', 2]);
+});
+
 test('a window is for the server that was asked about: a Target that leads elsewhere ends it', async () => {
   const replica = await bench.replica();
   const pending = await replica.ask(aWindowAsk());

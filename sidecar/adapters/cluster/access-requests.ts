@@ -17,7 +17,7 @@ import { accessRequestKind } from './kinds.ts';
 import type { ApprovalIntegrity } from './read-proxy-config.ts';
 import { openRequestBook, type RequestBook } from './request-book.ts';
 import { approverMarks, decisionFacts, requestFacts } from './request-facts.ts';
-import { asksSameGrant, isRequester, requestBaseName, type RequestSpec, requestSpecOf } from './request-spec.ts';
+import { asksSameGrant, factOf, isRequester, requestBaseName, type RequestSpec, requestSpecOf } from './request-spec.ts';
 import { type RequestUse, type UseOutcome, writeUse } from './use-approval.ts';
 
 // Whole: one class owns the waiters and what they wait for; its order of count, record, accept and settle is what keeps an approval from being used twice or unproven.
@@ -588,10 +588,11 @@ class Approvals implements ClusterApprovals {
 function grantOf(entry: Entry, identity: Identity | null): Grant | null {
   const { spec, status } = entry.request;
   if (!isInForce(entry) || spec.scope === 'Statement' || entry.count.expiresAtMs === null) return null;
+  const database = factOf(spec, 'database');
   return {
     requestName: entry.name, requestUid: entry.uid, policyUid: spec.policyRef.uid, policyGeneration: spec.policyRef.generation, rule: spec.policyRef.rule ?? null, scope: spec.scope,
     sessionId: spec.scope === 'Session' ? status?.use?.session ?? null : null, subject: identity === null ? spec.requester.username : subjectKey(identity), actorKeys: identity === null ? [] : identity.actors.map(subjectKey),
-    target: spec.targetRef.name, expiresAtMs: entry.count.expiresAtMs, approvers: approverMarks(entry.count).map((mark) => mark.username),
+    target: spec.targetRef.name, ...(database === undefined ? {} : { database }), expiresAtMs: entry.count.expiresAtMs, approvers: approverMarks(entry.count).map((mark) => mark.username),
   };
 }
 

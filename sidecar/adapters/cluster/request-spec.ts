@@ -62,7 +62,7 @@ export function asksSameGrant(request: RequestSpec, wanted: RequestSpec): boolea
     && (request.requester.uid === undefined || request.requester.uid === wanted.requester.uid)
     && one.name === other.name && one.uid === other.uid && one.generation === other.generation && one.rule === other.rule
     && request.targetRef.uid === wanted.targetRef.uid
-    && (database === undefined || request.scope === 'Window' || database === factOf(wanted, 'database'));
+    && (database === undefined || database === factOf(wanted, 'database'));
 }
 
 /** Whether a request was made by, or for, exactly this identity: the same person with the same agents in the same order. */
@@ -103,7 +103,8 @@ function agentsFact(agents: readonly string[]): string | undefined {
   return agents.length < 2 ? undefined : whole(agents.join(' < ')) ?? `sha256:${createHash('sha256').update(agents.join('\n')).digest('hex')}`;
 }
 
-function factOf(spec: RequestSpec, name: string): string | undefined {
+/** A fact that the approver was shown. */
+export function factOf(spec: RequestSpec, name: string): string | undefined {
   return spec.facts?.find((fact) => fact.name === name)?.value;
 }
 

@@ -59,6 +59,8 @@ export interface Grant {
   /** Agents that acted for the subject when it asked; a grant serves only a session with the same ones (security.md A1). Absent means none. */
   readonly actorKeys?: readonly string[];
   readonly target: string;
+  /** The database that the approver was shown; absent: all of the target's. */
+  readonly database?: string;
   readonly expiresAtMs: number;
   readonly approvers: readonly string[];
 }

@@ -20,9 +20,11 @@ test.each<[string, Grant, Identity, boolean]>([
   ['a window given to an agent serves that agent for that person', { ...window, actorKeys: [subjectKey(robot)] }, { ...alice, actors: [robot] }, true],
   ['a window does not serve another person', window, { ...alice, subject: 'bob' }, false],
   ['a window does not serve the same name of another issuer', window, { ...alice, issuer: 'https://other' }, false],
+  ['a window for a database serves a session on that', { ...window, database: 'orders' }, alice, true],
+  ['a window for a database serves no session on another one', { ...window, database: 'payroll' }, alice, false],
   ['a session grant serves its session', { ...window, scope: 'Session', sessionId: 's1' }, alice, true],
   ['a session grant serves no other session', { ...window, scope: 'Session', sessionId: 's2' }, alice, false],
   ['a session grant without a session serves none', { ...window, scope: 'Session', sessionId: null }, alice, false],
 ])('%s (A1)', (_name, grant, identity, expected) => {
-  expect(grantServes(grant, identity, 's1')).toBe(expected);
+  expect(grantServes(grant, identity, { id: 's1', database: 'orders' })).toBe(expected);
 });

@@ -147,7 +147,7 @@ export class SessionRegistry {
   }
 
   #authorize(identity: Identity, target: Target, database: string, config: ProxyConfig, openSessions: number, sessionId: string): AuthorizeOutcome {
-    const grants = this.#deps.approver.grants(subjectKey(identity), target.name, identity).filter((grant) => grantServes(grant, identity, sessionId));
+    const grants = this.#deps.approver.grants(subjectKey(identity), target.name, identity).filter((grant) => grantServes(grant, identity, { id: sessionId, database }));
     return authorize({ identity, target, database, config, nowMs: this.#deps.clock.now(), grants, openSessions });
   }
 }

@@ -92,7 +92,7 @@ export class Session {
 
   /** The decision once approvers of this very statement have said yes to these rules; not kept. */
   decideApproved(facts: CommandFacts, nowMs: number, grants: readonly Grant[], approved: readonly ApprovedRule[]): Decision {
-    const serving = grants.filter((grant) => grantServes(grant, this.identity, this.id));
+    const serving = grants.filter((grant) => grantServes(grant, this.identity, { id: this.id, database: this.#permit.database }));
     return reviewCommand(facts, this.#permit, { nowMs, grants: serving, sessionId: this.id, approved });
   }
 
