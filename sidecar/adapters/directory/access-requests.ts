@@ -267,7 +267,7 @@ class Desk implements DirectoryApprovals {
     }
     entry.visible = true;
     this.#settle(entry);
-    void this.#prune();
+    void this.#track(this.#prune());
     return entry;
   }
 
