@@ -152,3 +152,26 @@ test('RBAC from manifests allows what is granted, refuses the rest and names wha
   for (const refused of [getObject(client, kinds.configMap, 'other', 'a'), getObject(client, kinds.secret, 'shop', 'two'), listObjects(client, kinds.configMap, 'shop')]) await expect(refused).rejects.toMatchObject({ status: 403 });
   expect(rbac.unused()).toEqual(['system:serviceaccount:sys:op /configmaps create']);
 });
+
+test('an apply that makes an object needs create too, and other owners need delete and the finalizers of who blocks', async () => {
+  const asked: string[] = [];
+  const api = fakeApiServer({
+    garbageCollector: false,
+    rbac: {
+      unused: () => [],
+      allows: ({ verb, resource, subresource }) => {
+        asked.push(`${verb} ${resource}${subresource === null ? '' : `/${subresource}`}`);
+        return verb !== 'delete';
+      },
+    },
+  });
+  const owned = (uid: string): Parameters<typeof applyObject>[2] => ({ ...configMap('a', {}), metadata: { name: 'a', namespace: 'shop', ownerReferences: [{ apiVersion: 'sallyport.dev/v1alpha1', kind: 'ProxyConfig', name: 'p', uid, controller: true, blockOwnerDeletion: true }] } } as Parameters<typeof applyObject>[2]);
+  const apply = async (uid: string): Promise<readonly string[]> => {
+    asked.splice(0);
+    await applyObject(api.client('us'), kinds.configMap, owned(uid), { fieldManager: 'us', force: true });
+    return [...asked];
+  };
+  expect(await apply('u-1')).toEqual(['patch configmaps', 'create configmaps', 'update proxyconfigs/finalizers']);
+  expect(await apply('u-1')).toEqual(['patch configmaps']);
+  await expect(apply('u-2')).rejects.toMatchObject({ status: 403 });
+});

@@ -3,6 +3,7 @@ import { type FakeAnswer, failure, Refusal } from './answers.ts';
 import type { Call } from './calls.ts';
 import type { Faults } from './faults.ts';
 import { type FakeWatch, openWatch, type Pages, read, type WatchSink } from './reads.ts';
+import { rightsFor } from './rights.ts';
 import { type Route, routeOf } from './route.ts';
 import type { Store } from './store.ts';
 import { carryOut, type WriteContext } from './writes.ts';
@@ -59,7 +60,8 @@ export async function handle(core: Core, request: FakeRequest): Promise<Outcome>
     case undefined: break;
     default: fault satisfies never;
   }
-  if (!core.allows(call)) return note(call, failure(403, 'Forbidden', `${call.user} cannot ${call.verb} resource "${call.resource}"`));
+  const refused = rightsFor(call, route, core.store.get(route.kind, route.namespace, route.name ?? '')).find((right) => !core.allows(right));
+  if (refused !== undefined) return note(call, failure(403, 'Forbidden', `${call.user} cannot ${refused.verb} resource "${refused.resource}"`));
   try {
     if (call.verb === 'watch') {
       call.status = 200;

@@ -1,8 +1,8 @@
-{{/* What the operator does in each namespace that it serves: the only rules that differ between a ClusterRole and Roles. No wildcard anywhere. */}}
+{{/* What the operator does in each namespace that it serves: the only rules that differ between a ClusterRole and Roles. No wildcard anywhere, and no verb that nothing needs: e2e/scenarios/rbac-is-exact. */}}
 {{- define "sallyport.operator.namespacedRules" -}}
 - apiGroups: [sallyport.dev]
   resources: [targets, accesspolicies]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [sallyport.dev]
   resources: [targets/status, accesspolicies/status, accessrequests/status, accesssessions/status, proxyconfigs/status]
   verbs: [patch]
@@ -15,8 +15,12 @@
   verbs: [update]
 # delete: retention
 - apiGroups: [sallyport.dev]
-  resources: [accessrequests, accessdecisions, accesssessions]
+  resources: [accessrequests, accessdecisions]
+  verbs: [list, watch, delete]
+- apiGroups: [sallyport.dev]
+  resources: [accesssessions]
   verbs: [get, list, watch, delete]
+# delete on what garbage collection takes: asked for when an orphan gets its owner back, where OwnerReferencesPermissionEnforcement is on
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
@@ -58,11 +62,11 @@
 {{- define "sallyport.operator.clusterRules" -}}
 - apiGroups: [sallyport.dev]
   resources: [identityproviders]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [sallyport.dev]
   resources: [identityproviders/status]
   verbs: [patch]
 - apiGroups: [admissionregistration.k8s.io]
   resources: [validatingadmissionpolicies, validatingadmissionpolicybindings]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end }}
