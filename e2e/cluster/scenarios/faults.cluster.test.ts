@@ -10,7 +10,7 @@ import { type Door, openDoor } from '../hosts/through-service.ts';
 
 const cluster = openCluster();
 /** How long the API server is away. The issue's five minutes are run by hand: SALLYPORT_OUTAGE_SECONDS=300. */
-const outageMs = Number(process.env['SALLYPORT_OUTAGE_SECONDS'] ?? 75) * 1_000;
+const outageMs = Number(process.env['SALLYPORT_OUTAGE_SECONDS'] ?? 45) * 1_000;
 /** Longer than it takes to stop the API server on a busy machine, shorter than the outage. */
 const grantSeconds = Math.round(outageMs * 0.6 / 1_000);
 const sessions = 8;
@@ -144,19 +144,24 @@ const schema = 'create table load (session int, number int, primary key (session
 
   afterAll(async () => {
     await Promise.all(worlds.map((world) => world[Symbol.asyncDispose]()));
-    await cluster.must(['rollout', 'status', 'deployment/sallyport-operator', '-n', operatorNamespace, '--timeout=60s']);
-  }, 120_000);
+    await rolledOut();
+  }, 180_000);
 
   const lease = async (): Promise<Printed['spec']> => (await cluster.get('lease', 'sallyport-operator', operatorNamespace))?.spec;
   const podOf = (holder: string): string => holder.split('_')[0] ?? '';
+  const rolledOut = async (): Promise<void> => void await cluster.must(['rollout', 'status', 'deployment/sallyport-operator', '-n', operatorNamespace, '--timeout=120s']);
   /** SIGKILL to the operator's process itself, as an out-of-memory kill would: kubelet starts it anew in the same pod. */
   const killAll = async (): Promise<boolean> => (await cluster.inside('pkill', ['-9', '-f', 'dist/operator/main.js'])).code === 0;
 
   test('of two replicas one leads; when it ends in order the other leads within 3 s, when it is killed within 20 s', async () => {
-    const pods = await cluster.list('pods', operatorNamespace, ['-l', 'app.kubernetes.io/name=sallyport-operator']);
-    expect(pods.length).toBeGreaterThanOrEqual(2);
-    const leaders = await Promise.all(pods.map(async ({ metadata }) => (await cluster.kubectl(['get', '--raw', `/api/v1/namespaces/${operatorNamespace}/pods/${metadata.name}:8080/proxy/metrics`])).out.match(/leader_election_master_status\{[^}]*\} (\d)/)?.[1]));
-    expect([...leaders].sort()).toEqual(['0', '1']);
+    // Who lost the API server in an earlier test has ended, and kubelet may still wait before it starts it anew.
+    await cluster.must(['rollout', 'restart', 'deployment/sallyport-operator', '-n', operatorNamespace]);
+    await rolledOut();
+    await eventually('one of two leads', async () => {
+      const pods = (await cluster.list('pods', operatorNamespace, ['-l', 'app.kubernetes.io/name=sallyport-operator'])).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+      const leads = await Promise.all(pods.map(async ({ metadata }) => (await cluster.kubectl(['get', '--raw', `/api/v1/namespaces/${operatorNamespace}/pods/${metadata.name}:8080/proxy/metrics`])).out.match(/leader_election_master_status\{[^}]*\} (\d)/)?.[1]));
+      return [...leads].sort().join() === '0,1';
+    }, 60_000);
 
     const first = await lease();
     const deletedMs = performance.now();
@@ -164,6 +169,7 @@ const schema = 'create table load (session int, number int, primary key (session
     const takenMs = await takenFrom(first.holderIdentity, 30_000);
     expect(takenMs - deletedMs).toBeLessThan(10_000);
 
+    await rolledOut();
     const second = await lease();
     const killed = podOf(second.holderIdentity);
     const killedMs = performance.now();
@@ -171,7 +177,7 @@ const schema = 'create table load (session int, number int, primary key (session
     const afterMs = await takenFrom(second.holderIdentity, 40_000) - killedMs;
     process.stderr.write(`leadership: ${Math.round(takenMs - deletedMs)} ms after an orderly end began, ${Math.round(afterMs)} ms after a kill\n`);
     expect(afterMs).toBeLessThan(25_000);
-    await cluster.must(['rollout', 'status', 'deployment/sallyport-operator', '-n', operatorNamespace, '--timeout=60s']);
+    await rolledOut();
 
     async function takenFrom(holder: string, limitMs: number): Promise<number> {
       return eventually('another leads', async () => {
