@@ -26,6 +26,7 @@ describe('the decision that is made', () => {
     ['by the requester', request(), { ...bob, username: 'oidc:alice' }, 'Approve', 'APPROVAL_SELF'],
     ['by the agent', request(), { ...bob, username: 'oidc:robot' }, 'Approve', 'APPROVAL_SELF'],
     ['outside the groups', request(), { ...bob, groups: ['sre'] }, 'Approve', 'APPROVAL_NOT_APPROVER'],
+    ['twice by one person', request({ phase: 'Pending', decisions: [{ name: 'd', by: 'oidc:bob', decision: 'Approve', counted: true }] }), bob, 'Approve', 'DECISION_IGNORED'],
     ['on what is decided', request({ phase: 'Denied' }), bob, 'Approve', 'APPROVAL_CLOSED'],
     ['that revokes what is not approved', request(), bob, 'Revoke', 'APPROVAL_CLOSED'],
     ['that revokes what was used', request({ phase: 'Approved', use: { state: 'Used' } }), bob, 'Revoke', 'APPROVAL_CLOSED'],

@@ -54,6 +54,8 @@ export function buildDecision(request: ClusterRequest, user: ClusterUser, wanted
   const phase = phaseOf(request);
   const isOpen = wanted.decision === 'Revoke' ? phase === 'Approved' : phase === 'Pending';
   if (!isOpen) throw new GatewayError('APPROVAL_CLOSED', `the request is ${phase}`, wanted.decision !== 'Revoke' && phase === 'Approved' ? `end what it grants with: sallyport revoke ${metadata.name}` : 'nothing to do');
+  const isAgain = wanted.decision === 'Approve' && request.status?.decisions?.some((one) => one.counted && one.decision === 'Approve' && one.by === user.username) === true;
+  if (isAgain) throw new GatewayError('DECISION_IGNORED', 'you have approved this request already; a second approval of one person does not count: Duplicate', 'ask another member of the approving groups');
   const asGroups = spec.approvers.groups.filter((group) => user.groups.includes(group));
   if (asGroups.length === 0) throw new GatewayError('APPROVAL_NOT_APPROVER', `you are in none of the approving groups: ${spec.approvers.groups.join(', ')}`, 'kubectl auth whoami shows the groups that the cluster knows you by');
   return {
