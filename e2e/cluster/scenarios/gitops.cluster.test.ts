@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { findAsset } from '../../../tools/e2e-assets.ts';
+import { createAuthority } from '../../hosts/certificates.ts';
 import { eventually, type Ran } from '../../hosts/clients.ts';
 import { openCluster, type Printed } from '../hosts/cluster.ts';
 
@@ -19,7 +20,8 @@ const stages = ['staging', 'production'] as const;
   beforeAll(async () => {
     // The platform team's folder; the shared node has an IdentityProvider of that name and prefix already.
     await cluster.apply(withoutIdentityProvider(kustomize('infrastructure/access')));
-    await cluster.apply(['orders-gateway', 'orders-ca'].map((name) => JSON.stringify({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace }, stringData: { username: 'sallyport', password: 'none', 'ca.crt': 'none' } })).join('\n---\n'));
+    const { ca } = await createAuthority();
+    await cluster.apply(['orders-gateway', 'orders-ca'].map((name) => JSON.stringify({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace }, stringData: { username: 'sallyport', password: 'none', 'ca.crt': ca } })).join('\n---\n'));
   }, 60_000);
   afterAll(async () => {
     await cluster.kubectl(['delete', 'namespace', namespace, '--wait=false']);
