@@ -2,7 +2,7 @@ import { renderProxyConfig } from '../operator/render/proxy-config.ts';
 import type { RenderOutcome } from '../operator/render/proxy-config.ts';
 import type { RenderProblem } from '../operator/render/problem.ts';
 import type { SallyportResource } from '../contract/api/v1alpha1.gen.ts';
-import type { ProxyConfig } from '../contract/proxy-config.ts';
+import type { ProxyConfig, Target } from '../contract/proxy-config.ts';
 import { carryOver } from './carry-over.ts';
 import type { CarriedOver, InForce } from './carry-over.ts';
 import type { FileProblem } from './file-problem.ts';
@@ -144,16 +144,28 @@ function missingSecrets(config: ProxyConfig, secrets: readonly LoadedSecret[], r
   const values = secretsOf(secrets, config.namespace);
   return config.targets.flatMap((target) => {
     const source = resources.get(`Target/${config.namespace}/${target.name}`);
-    const { credentialsSecret, tls } = target.postgres;
-    const needed = [
-      ...['username', 'password'].map((key) => ({ name: credentialsSecret, key, path: ['spec', 'postgres', 'credentials', 'secretRef', 'name'] })),
-      ...(tls.caSecret === null ? [] : [{ ...tls.caSecret, path: ['spec', 'postgres', 'tls', 'caSecretRef', 'name'] }]),
-    ];
+    const needed = neededKeys(target);
     const missing = needed.filter(({ name, key }) => values.get(name)?.has(key) !== true);
     const messages = missing.map(({ name, key, path }) => ({ path, message: values.has(name) ? `the Secret ${name} has no key ${key}` : `there is no Secret ${name} in this directory` }));
     const once = messages.filter((each, index) => messages.findIndex(({ message }) => message === each.message) === index);
     return source === undefined ? [] : once.map((each) => toFileProblem({ ...each, severity: 'warning' }, source.file, source.locate));
   });
+}
+
+interface NeededKey {
+  readonly name: string;
+  readonly key: string;
+  readonly path: readonly string[];
+}
+
+function neededKeys(target: Target): readonly NeededKey[] {
+  // Which keys an SSH credential has depends on its form; the first login tells.
+  if ('ssh' in target) return [];
+  const { credentialsSecret, tls } = target.postgres;
+  return [
+    ...['username', 'password'].map((key) => ({ name: credentialsSecret, key, path: ['spec', 'postgres', 'credentials', 'secretRef', 'name'] })),
+    ...(tls.caSecret === null ? [] : [{ ...tls.caSecret, path: ['spec', 'postgres', 'tls', 'caSecretRef', 'name'] }]),
+  ];
 }
 
 function secretsOf(secrets: readonly LoadedSecret[], namespace: string): SecretValues {

@@ -7,7 +7,12 @@ export type EventCode =
   | 'statement.intent' | 'statement.result' | 'statement.denied' | 'statement.held' | 'statement.cancelled'
   | 'request.created' | 'request.decided' | 'request.expired' | 'request.withdrawn'
   | 'policy.changed' | 'log.opened' | 'log.closed' | 'log.recovered' | 'heartbeat' | 'audit.failed' | 'audit.restored'
-  | 'evidence.exported';
+  | 'evidence.exported' | 'credential.minted' | SshEventCode;
+
+/** Events of SSH sessions; those with a `.result`, `.end` or `.closed` close an intent. */
+export type SshEventCode =
+  | 'exec.intent' | 'exec.result' | 'exec.denied' | 'exec.held' | 'exec.cancelled' | 'shell.start' | 'shell.end' | 'command.observed'
+  | 'file.intent' | 'file.result' | 'file.denied' | 'forward.open' | 'forward.closed' | 'forward.refused' | 'channel.refused';
 
 /** Who, on what: fixed for a session. */
 export interface SessionSubject {
@@ -19,11 +24,21 @@ export interface SessionSubject {
     readonly tokenId: string | null; readonly authTimeMs: number | null; readonly acr: string | null; readonly amr: readonly string[]; readonly expiresAtMs: number;
   };
   readonly client: { readonly ip: string; readonly port: number; readonly applicationName: string | null; readonly requestedUser: string };
+  /** `database` is the account of an SSH Target. */
   readonly target: { readonly name: string; readonly uid: string; readonly labels: Readonly<Record<string, string>>; readonly database: string };
-  readonly transport: { readonly tlsVersion: string | null; readonly cipher: string | null };
+  readonly transport: { readonly tlsVersion: string | null; readonly cipher: string | null; /** Of SSH sessions. */ readonly ssh?: SshTransport };
   readonly policies: readonly { readonly name: string; readonly uid: string; readonly generation: number; readonly digest: string }[];
   readonly recording: { readonly content: 'Full' | 'Metadata'; readonly durability: Durability };
   readonly startedAtMs: number;
+}
+
+/** Both legs of an SSH session and how the user proved who they are. */
+export interface SshTransport {
+  readonly authMethod: string;
+  /** Key id and serial of a certificate, id of a ticket; never the credential. */
+  readonly credentialId: string | null;
+  readonly client: { readonly kex: string; readonly cipher: string; readonly software: string };
+  readonly target: { readonly kex: string; readonly cipher: string; readonly hostKey: string };
 }
 
 /** The server process behind a session, for matching with the target's own log. */
@@ -166,11 +181,67 @@ export interface SessionRecorder {
   seal?(): SessionSeal | null;
 }
 
+/** One event of an SSH session. */
+export interface SshEvent {
+  readonly code: SshEventCode;
+  /** Of the session, 1-based; 0 for the connection itself. */
+  readonly channel: number;
+  /** What `record` answered for the intent that this event closes or belongs to; null for an intent or an event of its own. */
+  readonly operation: number | null;
+  readonly decision: DecisionRecord | null;
+  readonly approvals: readonly ApprovalRecord[];
+  /** Name of the AccessRequest, for held, denied and cancelled ones. */
+  readonly request: string | null;
+  /** Error code of a refusal. */
+  readonly reason: string | null;
+  /** What was asked or what came of it, redacted: plain JSON, keys in snake_case, at most 64 KiB (longer texts are cut and marked). */
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
+/** What a recording of one channel begins with. */
+export interface CastHeader {
+  readonly channel: number;
+  /** Null without a terminal; then 80x24 is written and `sallyport.pty` is false. */
+  readonly terminal: { readonly columns: number; readonly rows: number; readonly type: string } | null;
+  /** Redacted; null for a shell. */
+  readonly command: string | null;
+  readonly title: string;
+  /** Only names of the allow-list. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** The recording of one channel, asciicast v3. What is written was masked before. Errors surface in `flush`, which comes before the bytes go to the user. */
+export interface CastRecorder {
+  /** Any bytes of the channel's output, cut anywhere; UTF-8 is put together across calls. */
+  output(bytes: Uint8Array): void;
+  resize(columns: number, rows: number): void;
+  marker(label: string): void;
+  exit(status: number): void;
+  /** Throws SallyportError RECORDER_FAILED, STORAGE_FULL: then nothing may go to the user. */
+  flush(): void;
+  close(): Promise<void>;
+}
+
+/** The record of one SSH session. */
+export interface SshSessionRecorder {
+  readonly sessionId: string;
+  start(subject: SessionSubject, backend: BackendFacts): Promise<void>;
+  /** Resolves with the operation's number when the record is as durable as the policy asks; throws SallyportError RECORDER_FAILED or STORAGE_FULL, and then nothing may be forwarded. */
+  record(event: SshEvent): Promise<number>;
+  /** Written within 50 ms; nobody waits. For results. Never throws. */
+  note(event: SshEvent): void;
+  openCast(header: CastHeader): CastRecorder;
+  end(reason: EndReason, totals: { readonly bytes: number; readonly denied: number }): Promise<void>;
+  /** After `end`; null when the record could not be closed by it. */
+  seal?(): SessionSeal | null;
+}
+
 /** Opens session records; refuses while the store cannot take them. */
 export interface RecorderFactory {
   /** Null when sessions can be recorded, else why not. */
   unavailable(): 'RECORDER_FAILED' | 'STORAGE_FULL' | null;
   open(sessionId: string): SessionRecorder;
+  openSsh(sessionId: string): SshSessionRecorder;
   /** A login that failed: no session exists. `identity` may be unknown. */
   authFailed(facts: { readonly sessionId: string; readonly code: string; readonly client: { readonly ip: string; readonly port: number }; readonly target: string; readonly requestedUser: string; readonly username: string | null; readonly issuer: string | null }): Promise<void>;
   /** Requests and decisions, policy changes, process life: events outside a session's statements. */

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { AccessDecisionResource, AccessRequestResource } from './api/v1alpha1.gen.ts';
 import { type CountContext, countDecisions, targetDigest } from './count-decisions.ts';
 import { isMappedPerson, personKeys } from './person-key.ts';
-import type { ProxyConfig } from './proxy-config.ts';
+import type { PostgresTarget, ProxyConfig } from './proxy-config.ts';
 import { requestDigest } from './request-digest.ts';
 
 const T0 = Date.parse('2026-11-24T10:00:00Z');
@@ -66,9 +66,9 @@ describe('nothing counts', () => {
 
 test('what was asked about a server ends (Superseded) when its Target leads elsewhere or logs in as somebody else; labels and generation do not matter', () => {
   const now = context(8);
-  const target = now.config.targets[0]!;
+  const target = now.config.targets[0] as PostgresTarget;
   const asked = windowRequest('1h', { facts: [{ name: 'target-digest', value: targetDigest(target) }] });
-  const phase = (change: Partial<ProxyConfig['targets'][number]>): string => countDecisions(asked, [by(bob, 5, {}, asked)], { ...now, config: { ...now.config, targets: [{ ...target, ...change }] } }).phase;
+  const phase = (change: Partial<PostgresTarget>): string => countDecisions(asked, [by(bob, 5, {}, asked)], { ...now, config: { ...now.config, targets: [{ ...target, ...change }] } }).phase;
   expect([phase({ labels: { a: 'b' }, generation: 2 }), phase({ postgres: { ...target.postgres, host: 'prod' } }), phase({ postgres: { ...target.postgres, credentialsSecret: 'admin' } })]).toEqual(['Approved', 'Superseded', 'Superseded']);
 });
 

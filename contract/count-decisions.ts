@@ -2,7 +2,7 @@ import { accessRequestStatus, type IgnoredReason, isSameParty, type Party, type 
 import type { AccessDecisionResource, AccessRequestResource } from './api/v1alpha1.gen.ts';
 import { digestOf } from './digest.ts';
 import { isMappedPerson, personKeys } from './person-key.ts';
-import type { Approval, ProxyConfig, Target } from './proxy-config.ts';
+import { type Approval, endpointOf, type ProxyConfig, type Target } from './proxy-config.ts';
 import { requestDigest } from './request-digest.ts';
 
 /** What counting rests on beside the objects. */
@@ -98,8 +98,8 @@ export function approvalInForce(request: Pick<AccessRequestResource, 'spec'>, co
 }
 
 /** Which server a Target means, how it is known, and as whom it is logged in to: the fact `target-digest` of a request. A request made by hand may leave it out. */
-export function targetDigest(target: Pick<Target, 'postgres'>): string {
-  return digestOf(target.postgres);
+export function targetDigest(target: Target): string {
+  return digestOf(endpointOf(target));
 }
 
 interface Parties {

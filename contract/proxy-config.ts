@@ -24,12 +24,14 @@ const identityProviderSchema = z.strictObject({
   caBundle: z.string().nullable(),
   algorithms: z.array(z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'])).min(1),
   clockSkewSeconds: z.int().min(0).max(60),
+  /** OAuth device grant for people whose SSH client knows no token; absent: not offered. */
+  deviceLogin: z.strictObject({ clientId: z.string().min(1), scopes: z.array(z.string().min(1)) }).optional(),
 });
 
-const targetSchema = z.strictObject({
-  ...resourceIdentity,
-  labels: z.record(z.string(), z.string()),
-  listenPort: z.int().min(0).max(65535),
+const targetIdentity = { ...resourceIdentity, labels: z.record(z.string(), z.string()), listenPort: z.int().min(0).max(65535) } as const;
+
+const postgresTargetSchema = z.strictObject({
+  ...targetIdentity,
   postgres: z.strictObject({
     host: z.string().min(1),
     port: z.int().min(1).max(65535),
@@ -43,6 +45,27 @@ const targetSchema = z.strictObject({
     databases: z.array(z.string().min(1)),
   }),
 });
+
+const sshTargetSchema = z.strictObject({
+  ...targetIdentity,
+  ssh: z.strictObject({
+    host: z.string().min(1),
+    port: z.int().min(1).max(65535),
+    /** `TYPE BASE64`, without a comment. */
+    hostKeys: z.array(z.string().min(1)),
+    hostCertificateAuthorities: z.array(z.string().min(1)),
+    accounts: z.array(z.string().min(1)).min(1),
+    credentialsSecret: z.string().min(1),
+    /** By account, where it is not `credentialsSecret`. */
+    accountCredentials: z.record(z.string(), z.string().min(1)),
+    loginShell: z.strictObject({ type: z.enum(['Bash', 'Posix']), wrap: z.boolean() }),
+    /** The most that any session may open. */
+    level: z.enum(['Exec', 'CommandMode', 'RawShell']),
+  }),
+});
+
+/** Exactly one protocol each. */
+const targetSchema = z.union([postgresTargetSchema, sshTargetSchema]);
 
 const subjectSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('User'), name: z.string().min(1) }),
@@ -66,11 +89,15 @@ const statementClassSchema = z.enum([
   'TwoPhase', 'ServerFile', 'System', 'Other',
 ]);
 
-const ruleSchema = z.strictObject({
+const ruleIdentity = {
   name: z.string().min(1),
   action: z.enum(['Allow', 'Deny', 'RequireApproval']),
   message: z.string().nullable(),
   approval: approvalSchema.nullable(),
+} as const;
+
+const postgresRuleSchema = z.strictObject({
+  ...ruleIdentity,
   postgres: z.strictObject({
     /** Groups such as DDL are expanded by the compile step; null means every class. */
     statements: z.array(statementClassSchema).min(1).nullable(),
@@ -80,6 +107,40 @@ const ruleSchema = z.strictObject({
     where: z.enum(['Missing', 'Present']).nullable(),
   }),
 });
+
+const sshMatchSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('Commands'),
+    /** Each pattern as its words: the program, then patterns of arguments (docs/policy.md). */
+    patterns: z.array(z.array(z.string().min(1)).min(1)).min(1),
+    /** Whether a terminal may be asked for. */
+    pty: z.boolean(),
+    stdin: z.enum(['Closed', 'Attach']),
+    /** Globs of the files that output may be redirected to. */
+    writes: z.array(z.string().min(1)),
+    output: z.enum(['Text', 'Binary']),
+  }),
+  z.strictObject({ kind: z.literal('Unknown') }),
+  z.strictObject({ kind: z.literal('Level'), level: z.enum(['CommandMode', 'RawShell']) }),
+  z.strictObject({ kind: z.literal('Files'), operations: z.array(z.enum(['Read', 'Write', 'List'])).min(1), paths: z.array(z.string().min(1)).min(1), maxBytes: z.int().min(1).nullable() }),
+  z.strictObject({ kind: z.literal('Forward'), to: z.array(z.string().min(1)), listen: z.array(z.string().min(1)) }),
+  z.strictObject({ kind: z.literal('Agent') }),
+  z.strictObject({ kind: z.literal('X11') }),
+]);
+
+const sshRuleSchema = z.strictObject({
+  ...ruleIdentity,
+  ssh: z.strictObject({
+    /** Null: every account. */
+    accounts: z.array(z.string().min(1)).min(1).nullable(),
+    match: sshMatchSchema,
+    /** Bytes that cannot be masked pass, knowingly. */
+    unmasked: z.boolean(),
+  }),
+});
+
+/** Exactly one protocol each. */
+const ruleSchema = z.union([postgresRuleSchema, sshRuleSchema]);
 
 const scheduleSchema = z.strictObject({
   /** 0 = Sunday, as in `Date.getUTCDay`. */
@@ -106,6 +167,8 @@ const policySchema = z.strictObject({
   subjects: z.array(subjectSchema).min(1),
   /** Names of the Targets that the selector resolved to. */
   targets: z.array(z.string().min(1)),
+  /** Ways to authenticate that the policy accepts over SSH; absent: all. */
+  sshAuthMethods: z.array(z.enum(['Certificate', 'Ticket', 'Token', 'DeviceLogin'])).min(1).optional(),
   access: z.strictObject({ mode: z.enum(['Standing', 'OnRequest']), approval: approvalSchema.nullable() }),
   when: z.array(scheduleSchema),
   limits: z.strictObject({
@@ -140,12 +203,24 @@ export type ProxyConfig = z.infer<typeof proxyConfigSchema>;
 export type IdentityProvider = ProxyConfig['identityProviders'][number];
 /** A Target, compiled. */
 export type Target = ProxyConfig['targets'][number];
+/** A Target that is a PostgreSQL server. */
+export type PostgresTarget = z.infer<typeof postgresTargetSchema>;
+/** A Target that is an SSH host. */
+export type SshTarget = z.infer<typeof sshTargetSchema>;
+/** How an SSH Target can be used: single commands, a shell read command by command, a raw shell. */
+export type SshLevel = SshTarget['ssh']['level'];
 /** An AccessPolicy, compiled. */
 export type Policy = ProxyConfig['policies'][number];
 /** One entry of a policy's subjects. */
 export type Subject = Policy['subjects'][number];
 /** One rule of a policy, its approval resolved. */
 export type Rule = Policy['rules'][number];
+/** A rule about PostgreSQL statements. */
+export type PostgresRule = z.infer<typeof postgresRuleSchema>;
+/** A rule about SSH commands, shells, files and forwards. */
+export type SshRule = z.infer<typeof sshRuleSchema>;
+/** What an SSH rule speaks about. */
+export type SshMatch = SshRule['ssh']['match'];
 /** Who approves, how many, within how long and for what. */
 export type Approval = NonNullable<Rule['approval']>;
 /** One weekly time window of a policy, in its own time zone. */
@@ -156,6 +231,11 @@ export type MaskingRule = Policy['masking'][number];
 export type StatementClass = z.infer<typeof statementClassSchema>;
 /** All statement classes. */
 export const statementClasses: readonly StatementClass[] = statementClassSchema.options;
+
+/** The server behind a Target: address, how it is known, and as whom it is logged in to. */
+export function endpointOf(target: Target): PostgresTarget['postgres'] | SshTarget['ssh'] {
+  return 'postgres' in target ? target.postgres : target.ssh;
+}
 
 const objectSchemas = { identityProviders: identityProviderSchema, targets: targetSchema, policies: policySchema } as const;
 

@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import type { ProxyConfig } from '../contract/proxy-config.ts';
 import type { ConfigSource, Logger } from './core/ports.ts';
 import type { SessionRegistry } from './core/session/registry.ts';
-import { type Admission, type Listener, type ListenerMetrics, startListener, UnauthenticatedLimit } from './postgres/listener.ts';
+import type { Admission } from './core/session/admission.ts';
+import { type Listener, type ListenerMetrics, startListener, UnauthenticatedLimit } from './listener.ts';
 
 /** What running the proxy takes; adapters of the cluster or of directory mode made it. */
 export interface ProxyParts {

@@ -14,7 +14,7 @@ import { createInspectionCache } from './core/sql/inspection-cache.ts';
 import { CancelKeys, type CancelPeers } from './postgres/cancel-keys.ts';
 import { Catalogs } from './postgres/catalogs.ts';
 import { type PostgresDeps, serveConnection } from './postgres/connection.ts';
-import type { Admission } from './postgres/listener.ts';
+import type { Admission } from './core/session/admission.ts';
 import { openSessionInspector } from './postgres/session-inspector.ts';
 import { declareMetrics } from './proxy-metrics.ts';
 import { type RunningProxy, runProxy } from './run-proxy.ts';

@@ -4,13 +4,13 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Duplex } from 'node:stream';
 
-import type { Target } from '../../contract/proxy-config.ts';
+import type { PostgresTarget, Target } from '../../contract/proxy-config.ts';
 import { SallyportError } from '../../sidecar/core/errors.ts';
 import { type Permit, sealPermit } from '../../sidecar/core/policy/permit.ts';
 import type { SecretSource } from '../../sidecar/core/ports.ts';
 
 /** A target's connection fields, VerifyFull against the Secret `ca` by default. */
-export function aTarget(port: number, change: Partial<Target['postgres']['tls']> & { readonly host?: string } = {}): Target {
+export function aTarget(port: number, change: Partial<PostgresTarget['postgres']['tls']> & { readonly host?: string } = {}): PostgresTarget {
   const { host = 'localhost', ...tls } = change;
   return {
     name: 'shop', uid: 'uid-shop', generation: 1, labels: {}, listenPort: 0,

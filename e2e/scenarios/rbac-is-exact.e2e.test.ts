@@ -279,7 +279,8 @@ function startProxy(api: FakeApi, clock: FakeClock, pod: string): Proxy {
 
 const recorders: RecorderFactory = {
   unavailable: () => null, authFailed: async () => {}, onFailure: () => {}, close: async () => {}, event: async () => {},
-  open: (sessionId) => ({
+  openSsh: () => { throw new Error('no SSH here'); },
+    open: (sessionId) => ({
     sessionId, start: async () => {}, recordIntents: (intents) => intents.map((_, index) => index + 1), recordResult: () => {}, recordAttempt: async () => {}, describe: () => {}, row: () => {}, copy: () => {}, notice: () => {}, flush: () => {},
     end: async () => {}, seal: () => ({ recording: null, log: { origin: 'local/payments/01', firstSequence: 1, lastSequence: 2, chainHead: 'cd'.repeat(32) } }),
   }),

@@ -9,7 +9,8 @@ import { type ConnectionOptions, createSecureContext, connect as connectTls, typ
 import { deny } from '../../sidecar/core/errors.ts';
 import { CancelKeys } from '../../sidecar/postgres/cancel-keys.ts';
 import { PostgresClientPort } from '../../sidecar/postgres/client-port.ts';
-import { type Admission, type Listener, startListener, UnauthenticatedLimit } from '../../sidecar/postgres/listener.ts';
+import type { Admission } from '../../sidecar/core/session/admission.ts';
+import { type Listener, startListener, UnauthenticatedLimit } from '../../sidecar/listener.ts';
 import { readStartup, type Startup, type StartupSession } from '../../sidecar/postgres/startup.ts';
 import { cancelRequest, commandComplete, passwordMessage, readyForQuery, sslRequest, startupMessage } from '../../sidecar/postgres/wire/frame-writer.ts';
 import { createAuthority } from '../hosts/certificates.ts';

@@ -1,5 +1,5 @@
 import { proxySecretsRole } from '../../contract/names.ts';
-import type { ProxyConfig } from '../../contract/proxy-config.ts';
+import type { ProxyConfig, Target } from '../../contract/proxy-config.ts';
 import { generatedMetadata } from './generated-object.ts';
 import type { GeneratedObject, RenderPlace } from './generated-object.ts';
 
@@ -15,5 +15,11 @@ export function renderSecretsRole(place: RenderPlace, config: ProxyConfig): Gene
 
 /** Names of the Secrets that a config's Targets need, sorted, each once. */
 export function secretsOf(config: ProxyConfig): readonly string[] {
-  return [...new Set(config.targets.flatMap(({ postgres }) => [postgres.credentialsSecret, ...(postgres.tls.caSecret === null ? [] : [postgres.tls.caSecret.name])]))].sort();
+  return [...new Set(config.targets.flatMap(secretsOfTarget))].sort();
+}
+
+function secretsOfTarget(target: Target): readonly string[] {
+  if ('ssh' in target) return [target.ssh.credentialsSecret, ...Object.values(target.ssh.accountCredentials)];
+  const { credentialsSecret, tls } = target.postgres;
+  return tls.caSecret === null ? [credentialsSecret] : [credentialsSecret, tls.caSecret.name];
 }

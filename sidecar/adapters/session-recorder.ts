@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
-import type { EventCode, RecorderFactory, SessionRecorder } from '../../contract/audit.ts';
+import type { EventCode, RecorderFactory, SessionRecorder, SshSessionRecorder } from '../../contract/audit.ts';
 import { SallyportError } from '../core/errors.ts';
 import type { Clock } from '../core/ports.ts';
 import type { RecordingSeal } from '../core/recording/ocsf.ts';
@@ -134,6 +134,10 @@ export class Recorder implements RecorderFactory {
     });
     this.#live.set(sessionId, session);
     return session;
+  }
+
+  openSsh(_sessionId: string): SshSessionRecorder {
+    throw new SallyportError('SSH_UNAVAILABLE');
   }
 
   async authFailed(facts: Parameters<RecorderFactory['authFailed']>[0]): Promise<void> {

@@ -127,3 +127,14 @@ export interface SqlParser {
   /** libpg_query fingerprint (hex) of a text that parses, else null. */
   fingerprint(text: string): string | null;
 }
+
+/** Parses shell text. `tree` is the parser's own script node; `core/shell` alone reads it. */
+export type ShellParse =
+  | { readonly outcome: 'parsed'; readonly tree: unknown }
+  | { readonly outcome: 'failed'; readonly code: 'PARSE_TIMEOUT' | 'STATEMENT_TOO_LONG' };
+
+/** A tolerant bash parser behind a size limit (64 KiB) and a deadline (250 ms). */
+export interface ShellParser {
+  /** Short texts answer synchronously. Never throws for bad shell text. */
+  parseShell(text: string): ShellParse | Promise<ShellParse>;
+}

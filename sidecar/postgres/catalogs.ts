@@ -3,6 +3,7 @@ import type { Permit } from '../core/policy/permit.ts';
 import { type CatalogCache, createCatalogCache } from './catalog-cache.ts';
 import type { CatalogView } from './session-inspector.ts';
 import { openSideConnection } from './side-connection.ts';
+import { targetOf } from './target-of.ts';
 
 export interface CatalogsDeps {
   readonly secrets: SecretSource;
@@ -27,7 +28,7 @@ export class Catalogs {
 
   /** A session starts to use the catalog of its database; `release` ends it. */
   open(permit: Permit): CatalogView {
-    const key = JSON.stringify([permit.target.name, permit.target.uid, permit.target.postgres, permit.database]);
+    const key = JSON.stringify([permit.target.name, permit.target.uid, targetOf(permit), permit.database]);
     const cache = this.#caches.get(key) ?? this.#create(key, permit);
     cache.permit = permit;
     cache.users++;

@@ -5,6 +5,7 @@ import type { Identity } from '../core/identity/identity.ts';
 import type { Permit } from '../core/policy/permit.ts';
 import type { SecretSource } from '../core/ports.ts';
 import { type AdmissionDeps, openSession } from '../core/session/open-session.ts';
+import type { Admission } from '../core/session/admission.ts';
 import type { EqualityBudget } from '../core/session/equality-budget.ts';
 import type { Session, SessionEnd } from '../core/session/session.ts';
 import { countDenial, type Tally } from '../core/session/tally.ts';
@@ -12,10 +13,10 @@ import type { CancelKeys, CancelPeers } from './cancel-keys.ts';
 import { cancelUpstream } from './cancel-upstream.ts';
 import { explainCutToken, ownParameters, PostgresClientPort } from './client-port.ts';
 import type { SessionInspector } from './inspector.ts';
-import type { Admission } from './listener.ts';
 import { holdWords } from './relay/hold-statement.ts';
 import { relay } from './relay/relay.ts';
 import { readStartup, type StartupDeps, type StartupSession } from './startup.ts';
+import { targetOf } from './target-of.ts';
 import { connectUpstream, type Upstream } from './upstream.ts';
 import { sendAndClose } from './wire/close-socket.ts';
 
@@ -124,7 +125,7 @@ async function serveSession(login: Login, session: Session, admission: Admission
   const inspector = await deps.openInspector(session, upstream);
   try {
     const recorder = deps.recorders.open(session.id);
-    await recorder.start(subjectOf(login, session), { role: upstream.role, pid: upstream.processId, startedAtMs: upstream.startedAtMs, credentialRef: `Secret/${session.permit.namespace}/${session.permit.target.postgres.credentialsSecret}` });
+    await recorder.start(subjectOf(login, session), { role: upstream.role, pid: upstream.processId, startedAtMs: upstream.startedAtMs, credentialRef: `Secret/${session.permit.namespace}/${targetOf(session.permit).credentialsSecret}` });
     const { end, totals } = await runRelay(login, session, recorder, inspector, upstream, admission, deps);
     deps.tally.sessionEnds[end.reason]++;
     if (end.reason !== 'ClientClosed') countDenial(deps.tally, end.denial.code);

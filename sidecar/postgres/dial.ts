@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { connect, isIP, type Socket } from 'node:net';
 import { checkServerIdentity, type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 
-import type { Target } from '../../contract/proxy-config.ts';
+import type { PostgresTarget } from '../../contract/proxy-config.ts';
 import { SallyportError } from '../core/errors.ts';
 import type { SecretSource } from '../core/ports.ts';
 import { endPointBinding } from './certificate-binding.ts';
@@ -37,12 +37,12 @@ const keepAliveMs = 30_000;
  *
  * @throws SallyportError `TARGET_UNREACHABLE`, `TARGET_TLS_FAILED`, `SECRET_UNAVAILABLE`; the signal's reason when that is one.
  */
-export async function dialTarget(postgres: Target['postgres'], deps: { readonly secrets: SecretSource; readonly signal: AbortSignal }): Promise<Dialed> {
+export async function dialTarget(postgres: PostgresTarget['postgres'], deps: { readonly secrets: SecretSource; readonly signal: AbortSignal }): Promise<Dialed> {
   const tlsOptions = postgres.tls.mode === 'Disable' ? null : await readTlsOptions(postgres, deps.secrets);
   return dialAddresses(postgres, await resolveHost(postgres.host, deps.signal), tlsOptions, deps.signal);
 }
 
-async function dialAddresses(postgres: Target['postgres'], addresses: readonly string[], tlsOptions: ConnectionOptions | null, signal: AbortSignal): Promise<Dialed> {
+async function dialAddresses(postgres: PostgresTarget['postgres'], addresses: readonly string[], tlsOptions: ConnectionOptions | null, signal: AbortSignal): Promise<Dialed> {
   const { socket, connected } = await connectFirst(addresses, postgres.port, signal);
   const redial = (again: AbortSignal): Promise<Dialed> => dialAddresses(postgres, [connected], tlsOptions, again);
   try {
@@ -133,7 +133,7 @@ function handshake(plain: Socket, options: ConnectionOptions, signal: AbortSigna
   });
 }
 
-async function readTlsOptions(postgres: Target['postgres'], secrets: SecretSource): Promise<ConnectionOptions> {
+async function readTlsOptions(postgres: PostgresTarget['postgres'], secrets: SecretSource): Promise<ConnectionOptions> {
   const { tls, credentialsSecret, host } = postgres;
   const ca = tls.caSecret === null ? undefined : Buffer.from(await secrets.read(tls.caSecret.name, tls.caSecret.key));
   const [cert, key] = [await secrets.readOptional(credentialsSecret, 'tls.crt'), await secrets.readOptional(credentialsSecret, 'tls.key')];

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 
-import type { Target } from '../../contract/proxy-config.ts';
+import type { PostgresTarget } from '../../contract/proxy-config.ts';
 import { SallyportError } from '../core/errors.ts';
 import type { SecretSource } from '../core/ports.ts';
 import { asTargetFailure, type Dialed } from './dial.ts';
@@ -29,7 +29,7 @@ export interface LoggedIn {
  * @throws SallyportError `TARGET_LOGIN_FAILED`, `TARGET_UNREACHABLE`, `TARGET_PROTOCOL_VIOLATION`, `SECRET_UNAVAILABLE`; detail may hold `sqlstate` and `reason`, never a text of the server.
  */
 export async function login(
-  dialed: Dialed, target: Target['postgres'], database: string, parameters: ReadonlyMap<string, string>, deps: { readonly secrets: SecretSource; readonly signal: AbortSignal },
+  dialed: Dialed, target: PostgresTarget['postgres'], database: string, parameters: ReadonlyMap<string, string>, deps: { readonly secrets: SecretSource; readonly signal: AbortSignal },
 ): Promise<LoggedIn> {
   const role = (await readCredential(deps.secrets, target.credentialsSecret, 'username')).toString('utf8');
   const inbox = new Inbox(dialed, deps.signal);
@@ -39,7 +39,7 @@ export async function login(
   return { ...state, role, leftover: dialed.reader.takeBuffered() };
 }
 
-async function authenticate(inbox: Inbox, dialed: Dialed, target: Target['postgres'], role: string, secrets: SecretSource): Promise<void> {
+async function authenticate(inbox: Inbox, dialed: Dialed, target: PostgresTarget['postgres'], role: string, secrets: SecretSource): Promise<void> {
   const { kind, body } = await inbox.authentication();
   const bindingRequired = target.tls.channelBinding === 'Require';
   if (bindingRequired && kind !== requests.sasl) throw failed('channel binding is required, the target does not offer it');

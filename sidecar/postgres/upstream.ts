@@ -7,6 +7,7 @@ import type { Clock, SecretSource } from '../core/ports.ts';
 import { type Dialed, dialTarget } from './dial.ts';
 import { type LoggedIn, login } from './login.ts';
 import { terminate } from './wire/frame-writer.ts';
+import { targetOf } from './target-of.ts';
 
 /** A logged-in connection to a target, ready for its first statement. Closed by whoever opened it. */
 export interface Upstream extends AsyncDisposable {
@@ -67,13 +68,13 @@ export async function openTarget(permit: Permit, database: string, parameters: R
   try {
     return await openOnce(permit, database, parameters, limited);
   } catch (error) {
-    if (!(error instanceof SallyportError && error.code === 'TARGET_LOGIN_FAILED') || (await deps.secrets.reread?.(permit.target.postgres.credentialsSecret)) !== true) throw error;
+    if (!(error instanceof SallyportError && error.code === 'TARGET_LOGIN_FAILED') || (await deps.secrets.reread?.(targetOf(permit).credentialsSecret)) !== true) throw error;
     return await openOnce(permit, database, parameters, limited);
   }
 }
 
 async function openOnce(permit: Permit, database: string, parameters: ReadonlyMap<string, string>, deps: Omit<UpstreamDeps, 'deadlineMs'>): Promise<Upstream> {
-  const { postgres } = permit.target;
+  const postgres = targetOf(permit);
   const { signal } = deps;
   const dialed = await dialTarget(postgres, { secrets: deps.secrets, signal });
   const { socket, redial } = dialed;

@@ -1,4 +1,4 @@
-import { type Approval, type Policy, type ProxyConfig, type Rule, type Schedule, type StatementClass, type Subject, type Target, parseProxyConfig, statementClasses } from '../../contract/proxy-config.ts';
+import { type Approval, type Policy, type PostgresRule, type PostgresTarget, type ProxyConfig, type Rule, type Schedule, type StatementClass, type Subject, type Target, parseProxyConfig, statementClasses } from '../../contract/proxy-config.ts';
 import { type Identity, subjectKey } from '../../sidecar/core/identity/identity.ts';
 import type { CommandFacts, CommandPair, Grant } from '../../sidecar/core/policy/decision.ts';
 
@@ -45,7 +45,7 @@ export function aPolicy(name: string, short: ShortPolicy = {}): Policy {
   };
 }
 
-export function aRule(short: ShortRule): Rule {
+export function aRule(short: ShortRule): PostgresRule {
   return {
     name: short.name, action: short.action, message: short.message ?? null, approval: short.approval === undefined ? null : anApproval(short.approval),
     postgres: {
@@ -59,7 +59,7 @@ export function anApproval(short: ShortApproval): Approval {
   return { groups: [...short.groups], required: short.required ?? 1, decideWithinSeconds: short.decideWithin ?? 900, scope: short.scope ?? 'Statement', grantTtlSeconds: short.ttl ?? null };
 }
 
-export function aTarget(name = 'orders-db', databases: readonly string[] = []): Target {
+export function aTarget(name = 'orders-db', databases: readonly string[] = []): PostgresTarget {
   return {
     name, uid: `uid-${name}`, generation: 1, labels: {}, listenPort: 0,
     postgres: { host: 'db.internal', port: 5432, tls: { mode: 'VerifyFull', serverName: null, channelBinding: 'Prefer', caSecret: null }, credentialsSecret: 'orders-gateway', databases: [...databases] },

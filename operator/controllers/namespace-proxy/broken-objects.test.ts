@@ -1,6 +1,6 @@
 import { describe, expect, jest, test } from '@jest/globals';
 import type { AccessPolicyResource, ProxyConfigResource } from '../../../contract/api/v1alpha1.gen.ts';
-import type { ProxyConfig } from '../../../contract/proxy-config.ts';
+import { endpointOf, type ProxyConfig } from '../../../contract/proxy-config.ts';
 import { aPolicy, aTarget, operatorWorld } from '../../../tools/testkit/operator-world.ts';
 import type { OperatorWorld } from '../../../tools/testkit/operator-world.ts';
 
@@ -135,5 +135,5 @@ test('a Target that becomes invalid is served as it was, at its port, and says s
   world.put(aTarget('payments', 'a', postgres === undefined ? {} : { postgres: { ...postgres, host: 'elsewhere.example', databases: [] } }));
   await operator.quiet();
   const config = JSON.parse(world.config('payments')?.spec.config ?? '{}') as ProxyConfig;
-  expect([config.targets.map(({ generation, listenPort, postgres: { host } }) => [generation, listenPort, host]), accepted(world.target('payments', 'a'))]).toEqual([[[1, port, 'db.example']], expect.stringMatching(/^Invalid: .*; generation 1 stays in force$/)]);
+  expect([config.targets.map((target) => [target.generation, target.listenPort, endpointOf(target).host]), accepted(world.target('payments', 'a'))]).toEqual([[[1, port, 'db.example']], expect.stringMatching(/^Invalid: .*; generation 1 stays in force$/)]);
 });

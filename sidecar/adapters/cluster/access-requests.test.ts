@@ -247,7 +247,7 @@ test('a window is for the server that was asked about: a Target that leads elsew
   await settle();
   const grants = (): number => replica.approvals.grants(subjectKey(alice), 'orders-db', alice).length;
   expect(grants()).toBe(1);
-  bench.setConfig((config) => ({ ...config, targets: config.targets.map((target) => ({ ...target, postgres: { ...target.postgres, host: 'elsewhere' } })) }));
+  bench.setConfig((config) => ({ ...config, targets: config.targets.map((target) => ('postgres' in target ? { ...target, postgres: { ...target.postgres, host: 'elsewhere' } } : target)) }));
   expect(grants()).toBe(0);
 });
 

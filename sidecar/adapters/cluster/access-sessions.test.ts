@@ -243,6 +243,7 @@ function someRecorders(how: { readonly fails?: boolean } = {}): RecorderFactory 
   return {
     unavailable: () => null, authFailed: async () => {}, onFailure: () => {}, close: async () => {},
     event: async (code, facts) => void recorded.push(`${code} ${JSON.stringify(facts)}`),
+    openSsh: () => { throw new Error('no SSH here'); },
     open: (sessionId) => {
       let statements = 0;
       return {

@@ -14,6 +14,7 @@ export function observeRecorders(recorders: RecorderFactory, observe: (sessionId
   return {
     unavailable: () => recorders.unavailable(),
     open: (sessionId) => observed(recorders.open(sessionId), observe(sessionId)),
+    openSsh: (sessionId) => recorders.openSsh(sessionId),
     authFailed: (facts) => recorders.authFailed(facts),
     event: (code, facts) => recorders.event(code, facts),
     onFailure: (listener) => recorders.onFailure(listener),

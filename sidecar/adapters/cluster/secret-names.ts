@@ -24,11 +24,15 @@ export function secretProblems(config: ProxyConfig, stateOf: (name: string) => S
   });
 }
 
-function namesOf({ postgres }: Target): readonly string[] {
+function namesOf(target: Target): readonly string[] {
+  if ('ssh' in target) return [...new Set([target.ssh.credentialsSecret, ...Object.values(target.ssh.accountCredentials)])];
+  const { postgres } = target;
   return postgres.tls.caSecret === null ? [postgres.credentialsSecret] : [postgres.credentialsSecret, postgres.tls.caSecret.name];
 }
 
-function isUsable({ postgres }: Target, stateOf: (name: string) => SecretState | null): boolean {
+function isUsable(target: Target, stateOf: (name: string) => SecretState | null): boolean {
+  if ('ssh' in target) return namesOf(target).map(stateOf).every((secret) => secret?.state !== 'read' || hasSshCredentials(secret.values));
+  const { postgres } = target;
   const credentials = stateOf(postgres.credentialsSecret);
   const { caSecret } = postgres.tls;
   const ca = caSecret === null ? null : stateOf(caSecret.name);
@@ -38,6 +42,12 @@ function isUsable({ postgres }: Target, stateOf: (name: string) => SecretState |
 function hasCredentials(values: ReadonlyMap<string, Uint8Array>): boolean {
   const has = (key: string): boolean => (values.get(key)?.length ?? 0) > 0;
   return has('username') && (has('password') || (has('tls.crt') && has('tls.key')));
+}
+
+/** Exactly one form: a private key, alone or with a certificate, or a password. */
+function hasSshCredentials(values: ReadonlyMap<string, Uint8Array>): boolean {
+  const has = (key: string): boolean => (values.get(key)?.length ?? 0) > 0;
+  return has('privateKey') !== has('password') && (has('privateKey') || (!has('certificate') && !has('passphrase')));
 }
 
 function isCertificate(bytes: Uint8Array | undefined): boolean {

@@ -31,9 +31,14 @@ export interface Identity {
   readonly amr: readonly string[];
   readonly issuedAtMs: number | null;
   readonly expiresAtMs: number;
+  /** How an SSH client proved it; absent: by the token itself. */
+  readonly authMethod?: AuthMethod;
   /** All claims, for Claims expressions; never logged or recorded whole. */
   readonly claims: Readonly<Record<string, unknown>>;
 }
+
+/** How an identity was proven to the gateway. */
+export type AuthMethod = 'Token' | 'DeviceLogin' | 'Ticket' | 'Certificate';
 
 /** The stable key of the human or workload behind an identity. */
 export function subjectKey(who: { readonly issuer: string; readonly subject: string }): string {

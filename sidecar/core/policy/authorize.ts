@@ -65,7 +65,7 @@ function whatIsLost({ identity, target, config, nowMs }: AuthorizeInput): Denial
 function whatIsRefused({ target, database, openSessions }: AuthorizeInput, matched: readonly Policy[]): Denial | null {
   // Said only to those whom some policy names: others must not learn which databases exist.
   if (database === '') return deny('DATABASE_REQUIRED');
-  const served = target.postgres.databases;
+  const served = 'postgres' in target ? target.postgres.databases : target.ssh.accounts;
   if (served.length > 0 && !served.includes(database)) return deny('DATABASE_NOT_SERVED');
   for (const policy of matched) {
     const rule = [...policy.rules].sort(byName).find((candidate) => deniesEverything(candidate, database));
@@ -77,6 +77,7 @@ function whatIsRefused({ target, database, openSessions }: AuthorizeInput, match
 
 /** A session in which every statement is denied is refused at its door. */
 function deniesEverything(rule: Rule, database: string): boolean {
+  if ('ssh' in rule) return false;
   const { statements, databases, tables, where } = rule.postgres;
   return rule.action === 'Deny' && statements === null && tables === null && where === null && (databases === null || databases.includes(database));
 }

@@ -1,5 +1,6 @@
-import type { Approval, StatementClass } from '../../../contract/proxy-config.ts';
+import type { Approval, SshLevel, StatementClass } from '../../../contract/proxy-config.ts';
 import type { Denial } from '../errors.ts';
+import type { ShellCommand } from '../shell/shell-facts.ts';
 
 /** Names the policy and rule that decided; `rule` is null when nothing matched or the policy itself decided (access). */
 export interface DecidedBy {
@@ -21,7 +22,10 @@ export interface CommandPair {
 }
 
 /** What one command asks for, in the words policies use. Protocol code makes it, `review-command.ts` judges it. */
-export interface CommandFacts {
+export type CommandFacts = StatementCommand | SshCommand;
+
+/** One SQL statement. */
+export interface StatementCommand {
   /** Class of the outermost statement, for records. */
   readonly kind: StatementClass;
   /** Every pair, nested statements included. Empty means: needs no rule (Transaction, Show, free SET, an empty query). */
@@ -29,9 +33,40 @@ export interface CommandFacts {
   readonly database: string;
 }
 
+/** One thing that an SSH request asks for. Every item of a command must be permitted. */
+export type SshItem =
+  | { readonly kind: 'command'; readonly command: ShellCommand }
+  /** Never allowed: denied, or approved where a rule says `unknown: true`. */
+  | { readonly kind: 'unknown'; readonly reason: string }
+  | { readonly kind: 'level'; readonly level: Exclude<SshLevel, 'Exec'> }
+  /** `path` is absolute and resolved where the protocol can tell, else as the client wrote it. `bytes`: known size of a write, else null. */
+  | { readonly kind: 'file'; readonly operation: 'Read' | 'Write' | 'List'; readonly path: string; readonly bytes: number | null }
+  /** `destination` is `host:port` as written. */
+  | { readonly kind: 'forward'; readonly direction: 'to' | 'listen'; readonly destination: string }
+  | { readonly kind: 'agent' }
+  | { readonly kind: 'x11' };
+
+/** One SSH command, shell, file operation or forward. */
+export interface SshCommand {
+  readonly kind: 'Exec' | 'Shell' | 'File' | 'Forward' | 'Agent' | 'X11';
+  readonly account: string;
+  /** Empty (a comment, an empty line) needs no rule. */
+  readonly items: readonly SshItem[];
+}
+
+/** How a permitted SSH command may run: what every rule that permits a part of it says. */
+export interface SshTerms {
+  readonly pty: boolean;
+  readonly stdin: 'Closed' | 'Attach';
+  readonly output: 'Text' | 'Binary';
+  readonly unmasked: boolean;
+  /** Most bytes that a file operation may move; null = no limit. */
+  readonly maxBytes: number | null;
+}
+
 /** The outcome of one command under D1. */
 export type Decision =
-  | { readonly effect: 'Allow'; readonly by: readonly DecidedBy[] }
+  | { readonly effect: 'Allow'; readonly by: readonly DecidedBy[]; /** Of SSH commands. */ readonly terms?: SshTerms }
   | { readonly effect: 'RequireApproval'; readonly by: DecidedBy; readonly approval: Approval; readonly message: string | null }
   | { readonly effect: 'Deny'; readonly by: DecidedBy | null; readonly denial: Denial };
 

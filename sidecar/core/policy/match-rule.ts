@@ -1,4 +1,4 @@
-import type { Rule, StatementClass } from '../../../contract/proxy-config.ts';
+import type { PostgresRule, Rule, StatementClass } from '../../../contract/proxy-config.ts';
 import type { CommandPair } from './decision.ts';
 
 /**
@@ -17,6 +17,7 @@ export const namedOnlyClasses: readonly StatementClass[] = ['SetRole', 'ServerFi
  * - `where`: equal. A pair for which the question makes no sense is not matched, except that an opaque one is restricted: it may hide such a statement.
  */
 export function matchesRule(rule: Rule, pair: CommandPair, database: string, side: MatchSide): boolean {
+  if ('ssh' in rule) return false;
   const { statements, databases, tables, where } = rule.postgres;
   if (!matchesClass(statements, pair.class, side)) return false;
   if (databases !== null && !databases.includes(database)) return false;
@@ -24,7 +25,7 @@ export function matchesRule(rule: Rule, pair: CommandPair, database: string, sid
   return where === null || pair.where === where || (pair.where === null && pair.object === '*' && side === 'restricts');
 }
 
-type TablePattern = NonNullable<Rule['postgres']['tables']>[number];
+type TablePattern = NonNullable<PostgresRule['postgres']['tables']>[number];
 
 function matchesClass(statements: readonly StatementClass[] | null, asked: StatementClass, side: MatchSide): boolean {
   if (statements !== null) return statements.includes(asked);

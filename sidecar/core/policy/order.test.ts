@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { aConfig, anIdentity, aPolicy, aTarget, isAcceptedConfig, type ShortPolicy, type ShortRule } from '../../../tools/testkit/policies.ts';
 import type { Policy } from '../../../contract/proxy-config.ts';
 import { authorize, type AuthorizeOutcome } from './authorize.ts';
-import type { CommandFacts, CommandPair, Decision } from './decision.ts';
+import type { CommandPair, Decision, StatementCommand } from './decision.ts';
 import { reviewCommand } from './review-command.ts';
 
 const nowMs = Date.parse('2025-06-02T12:00:00Z');
@@ -31,9 +31,9 @@ const pair: fc.Arbitrary<CommandPair> = fc.record({
   class: fc.constantFrom(...classes), where: fc.constantFrom('Missing' as const, 'Present' as const, null),
   object: fc.constantFrom({ schema: 'public', name: 'orders' }, { schema: 'hr', name: 'salaries' }, '*' as const, null),
 });
-const facts: fc.Arbitrary<CommandFacts> = fc.array(pair, { minLength: 1, maxLength: 3 }).map((pairs) => ({ kind: 'Select', pairs, database: 'orders' }));
+const facts: fc.Arbitrary<StatementCommand> = fc.array(pair, { minLength: 1, maxLength: 3 }).map((pairs) => ({ kind: 'Select', pairs, database: 'orders' }));
 
-function decide(given: readonly Policy[], command: CommandFacts, groups: readonly string[] = ['staff']): { session: AuthorizeOutcome; decision: Decision | null } {
+function decide(given: readonly Policy[], command: StatementCommand, groups: readonly string[] = ['staff']): { session: AuthorizeOutcome; decision: Decision | null } {
   const config = aConfig(given);
   expect(isAcceptedConfig(config)).toBe(true);
   const session = authorize({ identity: anIdentity({ groups }), target: aTarget(), database: 'orders', config, nowMs, grants: [], openSessions: 0 });
@@ -74,7 +74,7 @@ test('an Allow never lacks a rule for a pair, and never stands against a Deny', 
     const { decision } = decide(given, command);
     if (decision?.effect !== 'Allow') return;
     expect(decision.by.length).toBeGreaterThan(0);
-    const denies = given.filter((one) => one.subjects[0]?.kind === 'Group' && one.subjects[0].name === 'staff').flatMap((one) => one.rules).filter((one) => one.action === 'Deny' && one.postgres.tables === null && one.postgres.where === null);
+    const denies = given.filter((one) => one.subjects[0]?.kind === 'Group' && one.subjects[0].name === 'staff').flatMap((one) => one.rules).filter((one) => 'postgres' in one).filter((one) => one.action === 'Deny' && one.postgres.tables === null && one.postgres.where === null);
     for (const one of denies) for (const asked of command.pairs) expect(one.postgres.statements?.includes(asked.class) ?? true).toBe(false);
   }), { numRuns: 1_000 });
 });

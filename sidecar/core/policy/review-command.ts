@@ -1,10 +1,11 @@
 import type { Approval, Policy, Rule } from '../../../contract/proxy-config.ts';
 import { deny } from '../errors.ts';
 import { byStrictness, decidedBy, type ApprovalDemand } from './combine.ts';
-import type { CommandFacts, CommandPair, DecidedBy, Decision, Grant } from './decision.ts';
+import type { CommandFacts, CommandPair, StatementCommand, DecidedBy, Decision, Grant } from './decision.ts';
 import { isGrantOf } from './grants.ts';
 import { matchesRule } from './match-rule.ts';
 import type { Permit } from './permit.ts';
+import { reviewSshCommand } from './review-ssh-command.ts';
 
 /** What a decision depends on beside the command and the permit. */
 export interface ReviewInput {
@@ -31,6 +32,7 @@ export type ApprovedRule = Pick<DecidedBy, 'policyUid' | 'policyGeneration' | 'r
  * 4. Allow, naming the rule that permits each pair. A command without pairs needs no rule.
  */
 export function reviewCommand(facts: CommandFacts, permit: Permit, input: ReviewInput): Decision {
+  if ('items' in facts) return reviewSshCommand(facts, permit, input);
   const rules = rulesOf(permit);
   const denial = rules.find((entry) => stops(entry) && facts.pairs.some((pair) => matchesRule(entry.rule, pair, facts.database, 'restricts')));
   if (denial !== undefined) return denyBy(denial);
@@ -93,7 +95,7 @@ function denyBy({ policy, rule }: RuleEntry): Decision {
 
 type RuleDemand = ApprovalDemand & { readonly rule: string; readonly message: string | null };
 
-function demandOf({ policy, rule }: RuleEntry, facts: CommandFacts): readonly RuleDemand[] {
+function demandOf({ policy, rule }: RuleEntry, facts: StatementCommand): readonly RuleDemand[] {
   const approval = usableApproval(rule);
   if (approval === null || !facts.pairs.some((pair) => matchesRule(rule, pair, facts.database, 'restricts'))) return [];
   return [{ policy, rule: rule.name, approval, message: rule.message }];

@@ -16,6 +16,9 @@ export interface CatalogRow {
 const datastore = { category: 6, class: 6005, chained: true } as const;
 const statement = { ...datastore, activity: null, activityName: null } as const;
 const entity = { category: 3, class: 3004, severity: 1, chained: false } as const;
+const process = { category: 1, class: 1007, chained: true } as const;
+const network = { category: 4, class: 4007, chained: true } as const;
+const file = { category: 1, class: 1001, activity: null, activityName: null, chained: true } as const;
 const lifecycle = { category: 6, class: 6002, severity: 1, chained: false } as const;
 
 /** Every event that the proxy writes. A code outside this table does not compile, because the key type is the closed list of the contract. */
@@ -40,6 +43,22 @@ export const eventCatalog: Readonly<Record<EventCode, CatalogRow>> = {
   heartbeat: { ...lifecycle, activity: 99, activityName: 'Heartbeat' },
   'audit.failed': { ...lifecycle, activity: 99, activityName: 'Audit Failed', severity: 5 },
   'audit.restored': { ...lifecycle, activity: 99, activityName: 'Audit Restored', severity: 3 },
+  'credential.minted': { category: 3, class: 3002, activity: 99, activityName: 'Credential Minted', severity: 1, chained: false },
+  'exec.intent': { ...process, activity: 1, activityName: 'Launch', severity: 1 },
+  'exec.result': { ...process, activity: 2, activityName: 'Terminate', severity: 1 },
+  'exec.denied': { ...process, activity: 1, activityName: 'Launch', severity: 3 },
+  'exec.held': { ...process, activity: 1, activityName: 'Launch', severity: 2 },
+  'exec.cancelled': { ...process, activity: 1, activityName: 'Launch', severity: 1 },
+  'shell.start': { ...process, activity: 1, activityName: 'Launch', severity: 2 },
+  'shell.end': { ...process, activity: 2, activityName: 'Terminate', severity: 1 },
+  'command.observed': { ...process, activity: 99, activityName: 'Observed', severity: 1 },
+  'file.intent': { ...file, severity: 1 },
+  'file.result': { ...file, severity: 1 },
+  'file.denied': { ...file, severity: 3 },
+  'forward.open': { ...network, activity: 1, activityName: 'Open', severity: 2 },
+  'forward.closed': { ...network, activity: 2, activityName: 'Close', severity: 1 },
+  'forward.refused': { ...network, activity: 5, activityName: 'Refuse', severity: 3 },
+  'channel.refused': { ...network, activity: 5, activityName: 'Refuse', severity: 2 },
   'evidence.exported': { category: 6, class: 6003, activity: 1, activityName: 'Create', severity: 2, chained: false },
 };
 

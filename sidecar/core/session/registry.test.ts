@@ -87,7 +87,7 @@ describe('a session ends', () => {
     ['its policy names others', (before) => ({ ...before, policies: [aPolicy('oncall', { subjects: ['group:others'], generation: 2 })] }), 'Revoked'],
     ['its identity provider is gone', (before) => ({ ...before, identityProviders: [] }), 'Revoked'],
     ['its target is gone', (before) => ({ ...before, targets: [] }), 'PolicyChanged'],
-    ['its target leads elsewhere', (before) => ({ ...before, targets: before.targets.map((target) => ({ ...target, postgres: { ...target.postgres, host: 'other' } })) }), 'PolicyChanged'],
+    ['its target leads elsewhere', (before) => ({ ...before, targets: before.targets.map((target) => ('postgres' in target ? { ...target, postgres: { ...target.postgres, host: 'other' } } : target)) }), 'PolicyChanged'],
   ])('at once when %s', (_what, change, reason) => {
     const seen = open({});
     config = change(config);

@@ -1,4 +1,4 @@
-import type { ProxyConfig, Target } from '../../../contract/proxy-config.ts';
+import { endpointOf, type ProxyConfig, type Target } from '../../../contract/proxy-config.ts';
 import { deny, type ErrorCode } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
 import { subjectKey } from '../identity/identity.ts';
@@ -133,7 +133,7 @@ export class SessionRegistry {
   #reauthorize(session: Session, config: ProxyConfig): void {
     const before = session.permit.target;
     const target = config.targets.find((candidate) => candidate.name === before.name);
-    if (!target || JSON.stringify(target.postgres) !== JSON.stringify(before.postgres)) return session.end({ reason: 'PolicyChanged', denial: deny('SESSION_REVOKED') });
+    if (!target || JSON.stringify(endpointOf(target)) !== JSON.stringify(endpointOf(before))) return session.end({ reason: 'PolicyChanged', denial: deny('SESSION_REVOKED') });
     if (!config.identityProviders.some((provider) => isStillMapped(session.identity, provider))) {
       return session.end({ reason: 'Revoked', denial: deny('SESSION_REVOKED') });
     }

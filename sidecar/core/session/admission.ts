@@ -1,0 +1,9 @@
+/** A connection's stay before its login is complete. */
+export interface Admission {
+  /** Aborted when the login deadline has passed (`STARTUP_TIMEOUT`) or the listener closes (`DRAINING`); never after `admitted`. */
+  readonly signal: AbortSignal;
+  /** The deadline stands still, while an approval is pending; the returned function lets it run on. */
+  pause(): () => void;
+  /** The login is complete: no deadline any more, and the place among the unauthenticated is free. */
+  admitted(): void;
+}

@@ -1,0 +1,43 @@
+/** One word of a command after quote removal. A dynamic one holds an expansion: it may become several words, an option, or nothing. */
+export type ShellWord =
+  | { readonly kind: 'static'; readonly text: string }
+  /** `source` is the word as written. */
+  | { readonly kind: 'dynamic'; readonly source: string };
+
+/** A file that a redirection writes. `path` is null when it is dynamic. `/dev/null` and descriptors are left out. */
+export interface ShellWrite {
+  readonly path: string | null;
+  /** As written. */
+  readonly source: string;
+}
+
+/** One command that the shell would run, or that one of its commands would run for it. */
+export interface ShellCommand {
+  /** Last element of the program's path. */
+  readonly program: string;
+  /** The program as written, after quote removal. */
+  readonly path: string;
+  /** Every word, the program first. */
+  readonly words: readonly ShellWord[];
+  /** Of the whole command, those of the compound commands around it included. */
+  readonly writes: readonly ShellWrite[];
+  /** False for wrappers that only start the command inside (`nice`, `env`): a rule for the inner one is enough. */
+  readonly needsRule: boolean;
+}
+
+/** Something that cannot be read for certain. */
+export interface ShellUnknown {
+  /** A sentence for users and approvers. */
+  readonly reason: string;
+  /** The part of the text, at most 200 characters. */
+  readonly source: string;
+}
+
+/** What a command text would run: every command at any depth, wrappers unwrapped, and everything that may run beyond them. */
+export interface ShellFacts {
+  readonly commands: readonly ShellCommand[];
+  readonly unknowns: readonly ShellUnknown[];
+}
+
+/** The grammar of the account's login shell. */
+export type LoginShellType = 'Bash' | 'Posix';
