@@ -2,6 +2,7 @@ import type { ProxyConfig } from '../../contract/proxy-config.ts';
 import type { ErrorCode } from './errors.ts';
 import type { Identity } from './identity/identity.ts';
 import type { IssuerKeys } from './identity/issuer-keys.ts';
+import type { SshTicket } from './identity/ssh-ticket.ts';
 import type { DecidedBy, Grant } from './policy/decision.ts';
 
 /** Wall clock and monotonic clock. */
@@ -137,4 +138,44 @@ export type ShellParse =
 export interface ShellParser {
   /** Short texts answer synchronously. Never throws for bad shell text. */
   parseShell(text: string): ShellParse | Promise<ShellParse>;
+}
+
+/** What a one-time ticket is used for. */
+export interface TicketUse {
+  readonly target: string;
+  readonly account: string;
+  /** Address of the client. */
+  readonly address: string;
+}
+
+/** What became of a ticket; it is gone in any case. `reason` is safe to log. */
+export type RedeemedTicket =
+  | { readonly outcome: 'redeemed'; readonly identity: Identity }
+  | { readonly outcome: 'refused'; readonly reason: 'form' | 'unknown' | 'replica gone' | 'secret' | 'time' | 'target' | 'account' | 'address' };
+
+/** The other replicas, each of which alone knows the tickets that it minted. */
+export interface TicketPeers {
+  /** Asks the replica that the ticket names to take it out and judge it. Null: it is gone, or did not answer in time. Never rejects. */
+  redeem(ticket: SshTicket, use: TicketUse): Promise<RedeemedTicket | null>;
+}
+
+/** One login with a device code (RFC 8628) that a person is asked to approve in a browser. */
+export interface DeviceGrant {
+  /** Printable ASCII, at most 64 characters. */
+  readonly userCode: string;
+  /** https, printable ASCII, at most 512 characters. */
+  readonly verificationUri: string;
+  /** The same with the code in it; null where the issuer gives none. */
+  readonly verificationUriComplete: string | null;
+  readonly expiresInMs: number;
+  /** Time between two polls at first. */
+  readonly intervalMs: number;
+  /** Asks once. 'slower': the caller adds five seconds to its interval from now on. Throws the signal's reason; a failure of the network is 'pending'. */
+  poll(signal: AbortSignal): Promise<{ readonly outcome: 'pending' | 'slower' | 'refused' | 'expired' } | { readonly outcome: 'token'; readonly token: string }>;
+}
+
+/** The device grant of an IdentityProvider that names a client for it. */
+export interface DeviceLogin {
+  /** Throws SallyportError ISSUER_UNREACHABLE, or the signal's reason. */
+  start(provider: ProxyConfig['identityProviders'][number], signal: AbortSignal): Promise<DeviceGrant>;
 }
