@@ -1,8 +1,22 @@
 /** One word of a command after quote removal. A dynamic one holds an expansion: it may become several words, an option, or nothing. */
 export type ShellWord =
   | { readonly kind: 'static'; readonly text: string }
-  /** `source` is the word as written. */
-  | { readonly kind: 'dynamic'; readonly source: string };
+  | DynamicWord;
+
+/** A word whose text is known only when the shell runs it. What is absent is not known. */
+export interface DynamicWord {
+  readonly kind: 'dynamic';
+  /** The word as written. */
+  readonly source: string;
+  /** True when it becomes exactly one word, as `"$x"` does. */
+  readonly single?: true;
+  /** Every word that it becomes begins with this text: `/tmp/` for `"/tmp/$x"`. */
+  readonly prefix?: string;
+  /** Every word that it becomes ends with this text: `.log` for `*.log`. */
+  readonly suffix?: string;
+  /** True when no word that it becomes begins with a dash. */
+  readonly dashless?: true;
+}
 
 /** A file that a redirection writes. `path` is null when it is dynamic. `/dev/null` and descriptors are left out. */
 export interface ShellWrite {

@@ -1,0 +1,395 @@
+import { findDeceptiveCharacter } from './check-text.ts';
+import { findBashism } from './posix.ts';
+import { readWord } from './read-word.ts';
+import { interpretCommand, type Run, type StandardInput } from './interpret-command.ts';
+import type { LoginShellType, ShellCommand, ShellUnknown, ShellWord, ShellWrite } from './shell-facts.ts';
+import type { Arithmetic, Assignment, Node, ParameterExpansion, Part, Redirection, Script, Statement, Test, Word } from './tree.ts';
+import { isSensitiveVariable } from './variables.ts';
+
+/** A text that one of the commands hands to a shell. */
+export interface NestedText {
+  readonly text: string;
+  readonly shell: LoginShellType;
+  readonly writes: readonly ShellWrite[];
+}
+
+/** What one parsed text would run by itself; `nested` is still to be parsed. */
+export interface Collected {
+  readonly commands: ShellCommand[];
+  readonly unknowns: ShellUnknown[];
+  readonly nested: NestedText[];
+}
+
+/** Walks the whole tree of one text: every command at any depth, and everything that cannot be read for certain. */
+export function collect(script: Script, text: string, shell: LoginShellType, writes: readonly ShellWrite[]): Collected {
+  const found: Collected = { commands: [], unknowns: [], nested: [] };
+  walkScript({ source: text, shell, found, writes, input: 'inherited' }, script);
+  return found;
+}
+
+/** Where the walk stands: the text that positions count in, and the redirections around. */
+interface Place {
+  readonly source: string;
+  readonly shell: LoginShellType;
+  readonly found: Collected;
+  readonly writes: readonly ShellWrite[];
+  readonly input: StandardInput;
+}
+
+function unknown(place: Place, reason: string, source: string): void {
+  place.found.unknowns.push({ reason, source: source.slice(0, 200) });
+}
+
+function bashOnly(place: Place, what: string, source: string): void {
+  if (place.shell === 'Posix') unknown(place, `${what} is bash syntax, and the account's shell may read it otherwise`, source);
+}
+
+function walkScript(place: Place, script: Script): void {
+  const inner = script.source === undefined ? place : { ...place, source: script.source };
+  for (const { message } of script.errors ?? []) unknown(inner, `the text does not parse: ${message}`, inner.source.slice(script.pos, script.end));
+  const own = inner.source.slice(script.pos, script.end);
+  if (/(?:^|[^\\])(?:\\\\)*\\$/u.test(own)) unknown(inner, 'the text ends in a backslash', own.slice(-200));
+  walkStatements(inner, script.commands);
+}
+
+function walkStatements(place: Place, statements: readonly Statement[]): void {
+  for (const { command } of statements) walk(place, command);
+}
+
+// Whole: one switch over every node that can hold a command.
+function walk(place: Place, node: Node): void {
+  switch (node.type) {
+    case 'Script':
+      return walkScript(place, node);
+    case 'Statement':
+      return walk(place, node.command);
+    case 'CompoundList':
+      return walkStatements(place, node.commands);
+    case 'AndOr':
+      return node.commands.forEach((command) => walk(place, command));
+    case 'Pipeline':
+      return walkPipeline(place, node);
+    case 'Command':
+      return walkCommand(place, node);
+    case 'Redirected': {
+      const redirected = walkRedirections(place, node.redirects);
+      if (redirected.writes.length > place.writes.length) noteLostWrites(place, node.command, redirected.writes);
+      return walk(redirected, node.command);
+    }
+    case 'If':
+      walk(place, node.clause);
+      walk(place, node.then);
+      for (const branch of node.elif) {
+        walk(place, branch.clause);
+        walk(place, branch.then);
+      }
+      return node.else === undefined ? undefined : walk(place, node.else);
+    case 'While':
+      walk(place, node.clause);
+      return walk(place, node.body);
+    case 'For':
+    case 'Select':
+      if (node.type === 'Select') bashOnly(place, 'select', slice(place, node));
+      nameVariable(place, node.name.text, slice(place, node));
+      for (const word of node.wordlist ?? []) walkWord(place, word);
+      return walk(place, node.body);
+    case 'ArithmeticFor':
+      bashOnly(place, 'for ((', slice(place, node));
+      for (const expression of [node.initialize, node.test, node.update]) if (expression !== undefined) walkArithmetic(place, expression, slice(place, node));
+      return walk(place, node.body);
+    case 'Subshell':
+    case 'BraceGroup':
+      return walk(place, node.body);
+    case 'Case':
+      walkWord(place, node.word);
+      for (const item of node.items) {
+        if (item.terminator !== undefined && item.terminator !== ';;') bashOnly(place, item.terminator, node.word.text);
+        for (const pattern of item.pattern) walkWord(place, pattern);
+        walk(place, item.body);
+      }
+      return undefined;
+    case 'TestCommand':
+      bashOnly(place, '[[', slice(place, node));
+      return walkTest(place, node.expression, slice(place, node));
+    case 'ArithmeticCommand':
+      bashOnly(place, '((', slice(place, node));
+      if (node.expression === undefined) return unknown(place, 'arithmetic that cannot be read', slice(place, node));
+      return walkArithmetic(place, node.expression, slice(place, node));
+    case 'Function':
+      // Its positional parameters are dynamic words in the body, so a call can hide nothing.
+      if (node.name.parts !== undefined) unknown(place, 'the name of a function is an expansion', slice(place, node));
+      if (place.source.slice(node.pos, node.pos + 8) === 'function') bashOnly(place, 'function', slice(place, node));
+      return walk({ ...place, input: 'other' }, node.body);
+    case 'Coproc':
+      unknown(place, 'coproc runs a command beside the others', slice(place, node));
+      return walk({ ...place, input: 'other' }, node.body);
+    default:
+      return unknown(place, 'syntax that is not read', place.source);
+  }
+}
+
+function slice(place: Place, node: { readonly pos: number; readonly end: number }): string {
+  return place.source.slice(node.pos, node.end).slice(0, 200);
+}
+
+function walkPipeline(place: Place, node: Extract<Node, { type: 'Pipeline' }>): void {
+  const timed = node.prefixes.some(({ type }) => type === 'Time');
+  if (node.prefixes.length > 1 || (timed && node.commands[0]?.type !== 'Command')) bashOnly(place, '! and time before a compound command', slice(place, node));
+  if (node.operators.includes('|&')) bashOnly(place, '|&', slice(place, node));
+  node.commands.forEach((command, index) => walk(index === 0 ? place : { ...place, input: 'other' }, command));
+}
+
+/** A compound command without any command inside still opens its files. */
+function noteLostWrites(place: Place, command: Node, writes: readonly ShellWrite[]): void {
+  if (command.type !== 'TestCommand' && command.type !== 'ArithmeticCommand' && command.type !== 'Function' && command.type !== 'Case' && command.type !== 'For' && command.type !== 'Select' && command.type !== 'ArithmeticFor') return;
+  unknown(place, 'a file is written by a redirection without a command', writes.at(-1)?.source ?? '');
+}
+
+function walkCommand(place: Place, node: Extract<Node, { type: 'Command' }>): void {
+  const source = slice(place, node);
+  const redirections = [...node.prefix, ...node.suffix].filter((item): item is Redirection => item.type === 'Redirect' || item.type === 'HereString' || item.type === 'HereDoc');
+  const redirected = walkRedirections(place, redirections);
+  for (const item of node.prefix) if (item.type === 'Assignment') walkAssignment(place, item);
+  if (node.name === undefined) {
+    if (redirected.writes.length > place.writes.length) unknown(place, 'a file is written by a redirection without a command', source);
+    return;
+  }
+  const name = walkWord(place, node.name);
+  if (name.kind === 'dynamic') unknown(place, "the program's name is an expansion", source);
+  const words: ShellWord[] = [name];
+  const assigned: string[] = [];
+  for (const item of node.suffix) {
+    if (item.type === 'Word') words.push(walkWord(place, item));
+    else if (item.type === 'Assignment') {
+      walkAssignment(place, item);
+      assigned.push(item.name);
+      words.push({ kind: 'dynamic', source: item.text, single: true, prefix: `${item.name}=`, dashless: true, ...{} });
+    }
+  }
+  const run: Run = { shell: place.shell, source, writes: redirected.writes, input: redirected.input, assigned: assigned.length > 0 };
+  const effects = interpretCommand(words, run);
+  place.found.commands.push(...effects.commands);
+  for (const { reason, source: part } of effects.unknowns) unknown(place, reason, part);
+  place.found.nested.push(...effects.nested);
+}
+
+/** Reads a word and everything that runs inside it. */
+function walkWord(place: Place, word: Word): ShellWord {
+  const reading = readWord(word);
+  if (reading.problem !== null) unknown(place, reading.problem, word.text);
+  const bashism = place.shell === 'Posix' ? findBashism(word) : null;
+  if (bashism !== null) bashOnly(place, bashism, word.text);
+  for (const part of word.parts ?? []) walkPart(place, part);
+  return reading.word;
+}
+
+function walkPart(place: Place, part: Part): void {
+  switch (part.type) {
+    case 'Literal':
+    case 'SingleQuoted':
+    case 'AnsiCQuoted':
+    case 'SimpleExpansion':
+      return;
+    case 'LocaleString':
+      unknown(place, 'a translated string may become anything', part.text);
+      return part.parts.forEach((inner) => walkPart(place, inner));
+    case 'DoubleQuoted':
+      return part.parts.forEach((inner) => walkPart(place, inner));
+    case 'Glob':
+      return part.parts?.forEach((inner) => walkPart(place, inner));
+    case 'ExtendedGlob':
+    case 'BraceExpansion':
+      if (part.type === 'ExtendedGlob') unknown(place, 'an extended pattern is read differently by different shells', part.text);
+      return part.parts?.forEach((inner) => walkPart(place, inner));
+    case 'ParameterExpansion':
+      return walkParameter(place, part);
+    case 'CommandExpansion':
+    case 'ProcessSubstitution':
+      if (part.script === undefined) return unknown(place, 'a substitution that cannot be read', part.text);
+      return walkScript({ ...place, writes: place.writes, input: 'other' }, part.script);
+    case 'ArithmeticExpansion':
+      if (part.expression === undefined) return unknown(place, 'arithmetic that cannot be read', part.text);
+      return walkArithmetic(place, part.expression, part.text);
+    default:
+      return unknown(place, 'an expansion that is not read', (part as { readonly text: string }).text);
+  }
+}
+
+function walkParameter(place: Place, part: ParameterExpansion): void {
+  if (part.prefix === '!') unknown(place, 'an indirect expansion may run commands', part.text);
+  if (part.index !== undefined) walkIndex(place, part.index, part.text);
+  const operation = part.operation;
+  if (operation === undefined) return;
+  switch (operation.type) {
+    case 'Default':
+      if (operation.operator.includes('=')) nameVariable(place, part.parameter, part.text);
+      walkWord(place, operation.operand);
+      return;
+    case 'Remove':
+      walkWord(place, operation.operand);
+      return;
+    case 'Replace':
+      walkWord(place, operation.pattern);
+      walkWord(place, operation.replacement);
+      return;
+    case 'CaseModification':
+      if (operation.operand !== undefined) walkWord(place, operation.operand);
+      return;
+    case 'Slice':
+      for (const bound of [operation.offset, operation.length]) {
+        if (bound === undefined) continue;
+        walkWord(place, bound);
+        if (!isInteger(bound.text)) unknown(place, 'arithmetic in an expansion may run commands', part.text);
+      }
+      return;
+    default:
+      unknown(place, 'this expansion may run commands', part.text);
+  }
+}
+
+function walkIndex(place: Place, index: Word, source: string): void {
+  walkWord(place, index);
+  if (!isInteger(index.text) && index.text !== '@' && index.text !== '*') unknown(place, 'a subscript is arithmetic and may run commands', source);
+}
+
+/** The shell evaluates what a variable holds: only integer literals are certain. */
+function walkArithmetic(place: Place, expression: Arithmetic, source: string): void {
+  if (!isLiteral(place, expression)) unknown(place, 'arithmetic on anything but whole numbers may run commands', source);
+}
+
+function isLiteral(place: Place, expression: Arithmetic): boolean {
+  switch (expression.type) {
+    case 'ArithmeticBinary':
+      return [expression.left, expression.right].map((side) => isLiteral(place, side)).every(Boolean);
+    case 'ArithmeticUnary':
+      return isLiteral(place, expression.operand);
+    case 'ArithmeticGroup':
+      return isLiteral(place, expression.expression);
+    case 'ArithmeticTernary':
+      return [expression.test, expression.consequent, expression.alternate].map((side) => isLiteral(place, side)).every(Boolean);
+    case 'ArithmeticCommandExpansion':
+      if (expression.script === undefined) unknown(place, 'a substitution that cannot be read', expression.text);
+      else walkScript({ ...place, input: 'other' }, expression.script);
+      return false;
+    case 'ArithmeticWord':
+      for (const part of expression.parts ?? []) walkPart(place, part);
+      return isInteger(expression.value);
+    default:
+      return false;
+  }
+}
+
+function isInteger(text: string): boolean {
+  return /^\s*-?\d{1,18}\s*$/u.test(text);
+}
+
+function walkTest(place: Place, test: Test, source: string): void {
+  switch (test.type) {
+    case 'TestUnary': {
+      const operand = walkWord(place, test.operand);
+      if ((test.operator === '-v' || test.operator === '-R') && (operand.kind === 'dynamic' || operand.text.includes('['))) unknown(place, 'a test of a variable by a name that is not plain may run commands', source);
+      return;
+    }
+    case 'TestBinary': {
+      const sides = [walkWord(place, test.left), walkWord(place, test.right)];
+      if (/^-(?:eq|ne|lt|le|gt|ge)$/u.test(test.operator) && !sides.every((side) => side.kind === 'static' && isInteger(side.text))) unknown(place, 'a comparison of numbers evaluates what variables hold and may run commands', source);
+      return;
+    }
+    case 'TestLogical':
+      return test.operands.forEach((operand) => walkTest(place, operand, source));
+    case 'TestNot':
+      return walkTest(place, test.operand, source);
+    case 'TestGroup':
+      return walkTest(place, test.expression, source);
+    default:
+      return unknown(place, 'a test that is not read', source);
+  }
+}
+
+function nameVariable(place: Place, name: string, source: string): void {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/u.test(name)) unknown(place, "a variable's name is not plain", source);
+  else if (isSensitiveVariable(name)) unknown(place, `setting ${name} can change what later commands run`, source);
+}
+
+function walkAssignment(place: Place, assignment: Assignment): void {
+  nameVariable(place, assignment.name, assignment.text);
+  if (assignment.append === true) bashOnly(place, '+=', assignment.text);
+  if (assignment.index !== undefined) {
+    bashOnly(place, 'an array', assignment.text);
+    walkIndex(place, assignment.index, assignment.text);
+  }
+  if (assignment.value.type === 'Word') {
+    walkWord(place, assignment.value);
+    return;
+  }
+  bashOnly(place, 'an array', assignment.text);
+  for (const element of assignment.value.elements) {
+    walkWord(place, element);
+    const index = /^\[(.*?)\]\+?=/su.exec(element.text)?.[1];
+    if (element.text.startsWith('[') && (index === undefined || !isInteger(index))) unknown(place, 'a subscript is arithmetic and may run commands', assignment.text);
+  }
+}
+
+function walkRedirections(place: Place, redirections: readonly Redirection[]): Place {
+  const writes = [...place.writes];
+  let input = place.input;
+  for (const redirection of redirections) {
+    const source = slice(place, redirection);
+    const descriptor = redirection.descriptor;
+    if (descriptor?.type === 'FileDescriptorVariable') {
+      bashOnly(place, '{name}>', source);
+      nameVariable(place, descriptor.name, source);
+    }
+    const standard = descriptor === undefined || (descriptor.type === 'FileDescriptor' && descriptor.value === 0);
+    if (redirection.type === 'HereDoc') {
+      if (redirection.closing === undefined) unknown(place, 'a here-document has no end', source);
+      for (const part of redirection.body.parts ?? []) walkPart(place, part);
+      if (standard) input = input !== 'inherited' && input !== 'other' ? 'other' : readHereDocument(redirection);
+      continue;
+    }
+    if (redirection.target === undefined) {
+      unknown(place, 'a redirection without a target', source);
+      continue;
+    }
+    const target = walkWord(place, redirection.target);
+    if (redirection.type === 'HereString') {
+      bashOnly(place, '<<<', source);
+      if (standard) input = target.kind === 'static' ? { text: `${target.text}\n` } : 'other';
+      continue;
+    }
+    if (standard && redirection.operator.startsWith('<')) input = 'other';
+    walkRedirect(place, redirection.operator, target, redirection.target.text, writes, source);
+  }
+  return { ...place, writes, input };
+}
+
+function readHereDocument({ body, delimiter, operator }: Extract<Redirection, { type: 'HereDoc' }>): StandardInput {
+  if (operator === '<<-') return delimiter?.quoted === true ? { text: body.text.replaceAll(/^\t+/gmu, '') } : 'other';
+  if (delimiter?.quoted === true) return { text: body.text };
+  return /[$`\\]/u.test(body.text) ? 'other' : { text: body.text };
+}
+
+function walkRedirect(place: Place, operator: string, target: ShellWord, written: string, writes: ShellWrite[], source: string): void {
+  const path = target.kind === 'static' ? target.text : null;
+  const start = target.kind === 'static' ? target.text : target.prefix ?? '';
+  if (operator === '&>' || operator === '&>>') bashOnly(place, operator, source);
+  if (isNetwork(start, target.kind === 'static')) unknown(place, 'the shell itself may open a network connection', source);
+  if (operator === '<' || operator === '<&') return;
+  const duplicates = operator === '>&';
+  if (duplicates && path !== null && /^(?:\d+-?|-)$/u.test(path)) return;
+  if (duplicates) bashOnly(place, '>& with a file', source);
+  if (path === '/dev/null' || path === '/dev/stdout' || path === '/dev/stderr') return;
+  writes.push({ path, source: written.slice(0, 200) });
+}
+
+/** `/dev/tcp/HOST/PORT` and `/dev/udp/...`, or a dynamic path that may become one. */
+function isNetwork(start: string, whole: boolean): boolean {
+  const roots = ['/dev/tcp/', '/dev/udp/'];
+  return roots.some((root) => start.startsWith(root) || (!whole && root.startsWith(start)));
+}
+
+/** Unknowns of the text as a whole. */
+export function findTextProblem(text: string): ShellUnknown | null {
+  const deceptive = findDeceptiveCharacter(text);
+  return deceptive === null ? null : { reason: `the text holds ${deceptive}, which shows otherwise than it is read`, source: text.slice(0, 200) };
+}
