@@ -33,7 +33,7 @@ export interface ReflectorOptions<T extends KubeObject> {
 }
 
 /** How a reflector paces itself, ms. */
-export const reflectorTimes = { idleMs: 30_000, firstBackoffMs: 250, longestBackoffMs: 30_000, healthyMs: 60_000, relistMs: 600_000, pauseMs: 20 } as const;
+export const reflectorTimes = { idleMs: 30_000, firstBackoffMs: 250, longestBackoffMs: 10_000, healthyMs: 60_000, relistMs: 600_000, pauseMs: 20 } as const;
 
 /**
  * Follows a kind: pages of a list, then a watch with bookmarks from there, for ever. Converges after any fault: 410 and every ERROR event list again, a broken or silent

@@ -164,6 +164,7 @@ authorization: {mode: AlwaysAllow}
 evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%}
 imageGCHighThresholdPercent: 100
 syncFrequency: 10s
+crashLoopBackOff: {maxContainerRestartPeriod: 10s}
 podLogsDir: $state/pod-logs
 K
   # conntrack: in a network namespace of its own the kernel's limits are read-only, and kube-proxy ends when it may not set them.
