@@ -33,7 +33,8 @@ export type AuthorizeOutcome =
  *
  * A policy matches when it selects the target, one of its windows is open and one of its subjects is the identity. No match is a denial; a policy that
  * cannot be evaluated is a denial; a Deny rule without conditions denies the session. One matching Standing policy, or an OnRequest one with a grant, opens;
- * otherwise the strictest OnRequest policy says who must approve. OnRequest policies that are not opened still restrict, they never permit.
+ * otherwise the strictest OnRequest policy says who must approve. OnRequest policies that are not opened still restrict, they never permit; neither do policies for an SSH Target that do
+ * not accept the way in which the identity was proven.
  */
 export function authorize(input: AuthorizeInput): AuthorizeOutcome {
   const verdicts = [...input.config.policies].sort(byName).map((policy) => matchPolicy(policy, input));
@@ -43,13 +44,29 @@ export function authorize(input: AuthorizeInput): AuthorizeOutcome {
   const failed = verdicts.find((verdict) => verdict.outcome === 'failed');
   if (failed !== undefined) return { outcome: 'denied', denial: deny('POLICY_EXPRESSION_FAILED', { detail: `policy "${failed.policy.name}"` }), explain };
 
-  const open = verdicts.filter((verdict) => verdict.outcome === 'open');
-  const onRequest = verdicts.filter((verdict) => verdict.outcome === 'on-request').map((verdict) => verdict.policy);
-  const matched = [...open.map((verdict) => verdict.policy), ...onRequest].sort(byName);
-  if (matched.length === 0) return { outcome: 'denied', denial: deny('ACCESS_DENIED'), explain };
-  const refused = whatIsRefused(input, matched);
+  const [open, elsewhereOpen] = partition(verdicts.filter((verdict) => verdict.outcome === 'open'), ({ policy }) => acceptsMethod(policy, input));
+  const [onRequest, elsewhereOnRequest] = partition(verdicts.filter((verdict) => verdict.outcome === 'on-request').map((verdict) => verdict.policy), (policy) => acceptsMethod(policy, input));
+  const accepting = [...open.map((verdict) => verdict.policy), ...onRequest].sort(byName);
+  const elsewhere = [...elsewhereOpen.map((verdict) => verdict.policy), ...elsewhereOnRequest].sort(byName);
+  if (accepting.length === 0) return { outcome: 'denied', denial: elsewhere.length === 0 ? deny('ACCESS_DENIED') : refuseMethod(elsewhere), explain };
+  const matched = [...accepting, ...elsewhere].sort(byName);
+  const refused = whatIsRefused(input, accepting, matched);
   if (refused !== null) return { outcome: 'denied', denial: refused, explain };
-  return open.length === 0 ? askFor(onRequest, explain) : { outcome: 'allowed', permit: permitFor(input, open, onRequest, matched), explain };
+  return open.length === 0 ? askFor(onRequest, explain) : { outcome: 'allowed', permit: permitFor(input, open, [...onRequest, ...elsewhere].sort(byName), matched), explain };
+}
+
+function partition<T>(all: readonly T[], isFirst: (one: T) => boolean): readonly [readonly T[], readonly T[]] {
+  return [all.filter(isFirst), all.filter((one) => !isFirst(one))];
+}
+
+/** A PostgreSQL session is always proven by a token; the compile step refuses a policy that asks for something else there. */
+function acceptsMethod(policy: Policy, { target, identity }: AuthorizeInput): boolean {
+  return !('ssh' in target) || policy.sshAuthMethods === undefined || policy.sshAuthMethods.includes(identity.authMethod ?? 'Token');
+}
+
+function refuseMethod(policies: readonly Policy[]): Denial {
+  const accepted = new Set(policies.flatMap((policy) => policy.sshAuthMethods ?? []));
+  return deny('AUTH_METHOD_REFUSED', { detail: `accepted: ${[...accepted].sort().join(', ')}` });
 }
 
 type OpenVerdict = Extract<PolicyVerdict, { outcome: 'open' }>;
@@ -62,17 +79,26 @@ function whatIsLost({ identity, target, config, nowMs }: AuthorizeInput): Denial
   return config.targets.some((known) => known.name === target.name && known.uid === target.uid) ? null : deny('ACCESS_DENIED');
 }
 
-function whatIsRefused({ target, database, openSessions }: AuthorizeInput, matched: readonly Policy[]): Denial | null {
-  // Said only to those whom some policy names: others must not learn which databases exist.
-  if (database === '') return deny('DATABASE_REQUIRED');
-  const served = 'postgres' in target ? target.postgres.databases : target.ssh.accounts;
-  if (served.length > 0 && !served.includes(database)) return deny('DATABASE_NOT_SERVED');
+/** Said only to those whom some policy names: others must not learn which databases and accounts exist. */
+function whatIsRefused({ target, database, openSessions }: AuthorizeInput, accepting: readonly Policy[], matched: readonly Policy[]): Denial | null {
+  if ('ssh' in target) {
+    if (!target.ssh.accounts.includes(database) || !accepting.some((policy) => policy.rules.some((rule) => grantsAccount(rule, database)))) return deny('ACCOUNT_NOT_GRANTED');
+  } else {
+    if (database === '') return deny('DATABASE_REQUIRED');
+    const { databases } = target.postgres;
+    if (databases.length > 0 && !databases.includes(database)) return deny('DATABASE_NOT_SERVED');
+  }
   for (const policy of matched) {
     const rule = [...policy.rules].sort(byName).find((candidate) => deniesEverything(candidate, database));
     if (rule !== undefined) return deny('ACCESS_DENIED_BY_RULE', { detail: nameOf(policy, rule), ...(rule.message === null ? {} : { message: `access denied: ${rule.message}` }) });
   }
   const { concurrentSessions } = combineLimits(matched);
   return concurrentSessions !== null && openSessions >= concurrentSessions ? deny('SESSION_LIMIT_REACHED', { detail: `the limit is ${concurrentSessions}` }) : null;
+}
+
+/** A login as an account for which no rule could permit anything is refused at the door: nothing defaults. */
+function grantsAccount(rule: Rule, account: string): boolean {
+  return 'ssh' in rule && rule.action !== 'Deny' && (rule.ssh.accounts === null || rule.ssh.accounts.includes(account));
 }
 
 /** A session in which every statement is denied is refused at its door. */
