@@ -7,7 +7,7 @@ export type EventCode =
   | 'statement.intent' | 'statement.result' | 'statement.denied' | 'statement.held' | 'statement.cancelled'
   | 'request.created' | 'request.decided' | 'request.expired' | 'request.withdrawn'
   | 'policy.changed' | 'log.opened' | 'log.closed' | 'log.recovered' | 'heartbeat' | 'audit.failed' | 'audit.restored'
-  | 'evidence.exported' | 'credential.minted' | SshEventCode;
+  | 'evidence.exported' | 'credential.minted' | 'recording.sealed' | SshEventCode;
 
 /** Events of SSH sessions; those with a `.result`, `.end` or `.closed` close an intent. */
 export type SshEventCode =
@@ -141,7 +141,7 @@ export type EndReason = 'ClientClosed' | 'TargetClosed' | 'Expired' | 'Revoked' 
 /** What closes a session's record, for summaries of it. */
 export interface SessionSeal {
   /** Null when there is no recording. `uri` is relative to the data directory, `sha256` 64 hex digits. */
-  readonly recording: { readonly uri: string; readonly sha256: string } | null;
+  readonly recording: { readonly uri: string; readonly sha256: string; /** Absent: sqlrec/1. */ readonly format?: 'asciicast/3' } | null;
   /** Where its chain stands in the log: `log_seq` of its first and last line, and the hash of the last one, 64 hex digits. */
   readonly log: { readonly origin: string; readonly firstSequence: number; readonly lastSequence: number; readonly chainHead: string };
 }
@@ -212,8 +212,8 @@ export interface CastHeader {
 
 /** The recording of one channel, asciicast v3. What is written was masked before. Errors surface in `flush`, which comes before the bytes go to the user. */
 export interface CastRecorder {
-  /** Any bytes of the channel's output, cut anywhere; UTF-8 is put together across calls. */
-  output(bytes: Uint8Array): void;
+  /** Any bytes of the channel's output, cut anywhere; UTF-8 is put together across calls, for each stream by itself. */
+  output(bytes: Uint8Array, stream?: 'stdout' | 'stderr'): void;
   resize(columns: number, rows: number): void;
   marker(label: string): void;
   exit(status: number): void;

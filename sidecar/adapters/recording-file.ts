@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import type { RecordingSeal } from '../core/recording/ocsf.ts';
+import type { RecordingSeal } from '../core/recording/ocsf-parts.ts';
 import { readLines } from './line-reader.ts';
 
 /** Raw bytes of one gzip member. */
@@ -15,20 +15,26 @@ export function openRecordingPath(recordings: string, sessionId: string): string
   return join(recordings, `${sessionId}.sqlrec`);
 }
 
+/** `sealRecordingFile` for the one recording of a session of statements. */
+export function sealRecording(recordings: string, sessionId: string, options: { readonly sync: boolean; readonly closing?: string }): Promise<RecordingSeal | null> {
+  return sealRecordingFile(recordings, `${sessionId}.sqlrec`, options);
+}
+
 /**
- * Turns the plain recording of a session into gzip members of at most 1 MiB raw, no line across members, off the event loop, and removes the plain file.
+ * Turns a plain recording into gzip members of at most 1 MiB raw, no line across members, off the event loop, and removes the plain file.
  * A torn last line is dropped: it was never acknowledged. Where the sealed file cannot be written, the plain one stays and is what the seal names.
  *
- * @param closing a line to add, when the process that wrote the recording could not.
- * @returns null when the session has no recording.
+ * @param name of the plain file.
+ * @param options.closing a line to add, when the process that wrote the recording could not.
+ * @returns null when there is no such recording.
  */
-export async function sealRecording(recordings: string, sessionId: string, options: { readonly sync: boolean; readonly closing?: string }): Promise<RecordingSeal | null> {
-  const plain = openRecordingPath(recordings, sessionId);
+export async function sealRecordingFile(recordings: string, name: string, options: { readonly sync: boolean; readonly closing?: string }): Promise<RecordingSeal | null> {
+  const plain = join(recordings, name);
   const sealed = `${plain}.gz`;
   // Both exist when a crash came between rename and removal; the sealed one is complete then.
   if (fs.existsSync(sealed)) {
     await fs.promises.rm(plain, { force: true });
-    return sealOf(recordings, `${sessionId}.sqlrec.gz`);
+    return sealOf(recordings, `${name}.gz`);
   }
   if (!fs.existsSync(plain)) return null;
   const partial = `${sealed}.tmp`;
@@ -49,11 +55,11 @@ export async function sealRecording(recordings: string, sessionId: string, optio
     }
     await fs.promises.rename(partial, sealed);
     await fs.promises.rm(plain);
-    return { uri: `recordings/${sessionId}.sqlrec.gz`, sha256: `sha256:${digest.digest('hex')}`, bytes };
+    return { uri: `recordings/${name}.gz`, sha256: `sha256:${digest.digest('hex')}`, bytes };
   } catch {
     // No space for a second copy, for example. The recording itself is whole.
     await fs.promises.rm(partial, { force: true });
-    return sealOf(recordings, `${sessionId}.sqlrec`);
+    return sealOf(recordings, name);
   }
 }
 

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import type { EventCode, RecorderFactory, SessionRecorder, SshSessionRecorder } from '../../contract/audit.ts';
 import { SallyportError } from '../core/errors.ts';
 import type { Clock } from '../core/ports.ts';
-import type { RecordingSeal } from '../core/recording/ocsf.ts';
+import type { SealedCast } from '../core/recording/cast-list.ts';
+import type { RecordingSeal } from '../core/recording/ocsf-parts.ts';
 import { authFailedBody, factsBody, lifecycleBody } from '../core/recording/ocsf-process.ts';
-import { closingBodies } from '../core/recording/open-sessions.ts';
+import { closingBodies, isSshSession } from '../core/recording/open-sessions.ts';
 import { defaultRecordingLimits, type RecordingLimits } from '../core/recording/sqlrec.ts';
 import { ulid } from '../core/recording/ulid.ts';
 import { AuditLog } from './audit-log.ts';
@@ -15,7 +16,9 @@ import { GuardedStorage } from './guarded-storage.ts';
 import { claimLog, releaseLog } from './log-owner.ts';
 import { type Leftovers, readLeftovers, settledMark } from './log-recovery.ts';
 import { sealRecording } from './recording-file.ts';
-import { SessionRecord } from './session-record.ts';
+import { sealCasts } from './seal-casts.ts';
+import { SessionRecord, type SessionRecordDeps } from './session-record.ts';
+import { SshSessionRecord } from './ssh-session-record.ts';
 
 export interface RecorderOptions {
   /** The data directory; `log/` and `recordings/` are made in it. */
@@ -40,6 +43,8 @@ export interface RecorderOptions {
   /** Below this share new sessions are refused; default 0.05. */
   readonly minFreeShare?: number;
   readonly limits?: RecordingLimits;
+  /** Recordings of one SSH session; default 256 MiB. */
+  readonly castBytes?: number;
 }
 
 /** Timers, so that tests need no waiting. */
@@ -74,7 +79,8 @@ export class Recorder implements RecorderFactory {
   readonly #storage: GuardedStorage;
   readonly #logs: string;
   readonly #recordings: string;
-  readonly #live: Map<string, SessionRecord> = new Map();
+  readonly #live: Map<string, SessionRecord | SshSessionRecord> = new Map();
+  readonly #settling: Set<Promise<unknown>> = new Set();
   readonly #listeners: ((code: 'RECORDER_FAILED' | 'STORAGE_FULL') => void)[] = [];
   #log: AuditLog | null = null;
   #outage: { readonly code: 'RECORDER_FAILED' | 'STORAGE_FULL'; readonly startMs: number; readonly cause: string; readonly sessions: number } | null = null;
@@ -121,23 +127,19 @@ export class Recorder implements RecorderFactory {
   }
 
   open(sessionId: string): SessionRecorder {
-    // It becomes a file name.
-    if (!/^[A-Za-z0-9_-]{1,64}$/.test(sessionId)) throw new SallyportError('INTERNAL', { reason: 'session id is no file name' });
-    if (this.#live.has(sessionId)) throw new SallyportError('INTERNAL', { reason: 'session id in use' });
-    const log = this.#usableLog();
-    const session = new SessionRecord(sessionId, {
-      log, storage: this.#storage, files: this.#files, clock: this.#options.clock, recordings: this.#recordings, limits: this.#options.limits ?? defaultRecordingLimits,
-      refusal: () => this.#outage?.code ?? null,
-      dirty: () => this.#armFlush(),
-      failed: (error) => this.#onError(error),
-      ended: () => this.#live.delete(sessionId),
-    });
+    const session = new SessionRecord(sessionId, { ...this.#sessionDeps(sessionId), limits: this.#options.limits ?? defaultRecordingLimits });
     this.#live.set(sessionId, session);
     return session;
   }
 
-  openSsh(_sessionId: string): SshSessionRecorder {
-    throw new SallyportError('SSH_UNAVAILABLE');
+  openSsh(sessionId: string): SshSessionRecorder {
+    const session = new SshSessionRecord(sessionId, {
+      ...this.#sessionDeps(sessionId),
+      ...(this.#options.castBytes === undefined ? {} : { castBytes: this.#options.castBytes }),
+      settling: (work) => this.#settle(work),
+    });
+    this.#live.set(sessionId, session);
+    return session;
   }
 
   async authFailed(facts: Parameters<RecorderFactory['authFailed']>[0]): Promise<void> {
@@ -179,7 +181,9 @@ export class Recorder implements RecorderFactory {
     const { clock, namespace } = this.#options;
     const left = await readLeftovers(this.#logs);
     const reason = this.#outage === null ? 'ProxyLost' : 'RecorderFailed';
-    const seals = new Map(await Promise.all(left.sessions.map(async ({ chain }) => {
+    const seals = new Map(await Promise.all(left.sessions.map(async (session) => {
+      const { chain } = session;
+      if (isSshSession(session)) return [chain.sessionId, await sealCasts(this.#recordings, chain.sessionId, reason, session.namedCasts)] as const;
       const closing = JSON.stringify([0, 'x', 0, { reason, statements: null, rows: null }]);
       return [chain.sessionId, await sealRecording(this.#recordings, chain.sessionId, { sync: false, closing })] as const;
     })));
@@ -197,7 +201,7 @@ export class Recorder implements RecorderFactory {
   }
 
   /** What every new log begins with: the logs and sessions that it closes for its predecessors. */
-  async #fillLog(log: AuditLog, left: Leftovers, reason: 'ProxyLost' | 'RecorderFailed', seals: ReadonlyMap<string, RecordingSeal | null>): Promise<void> {
+  async #fillLog(log: AuditLog, left: Leftovers, reason: 'ProxyLost' | 'RecorderFailed', seals: ReadonlyMap<string, RecordingSeal | readonly SealedCast[] | null>): Promise<void> {
     const { clock } = this.#options;
     claimLog(log.directory);
     for (const old of left.logs) {
@@ -209,6 +213,25 @@ export class Recorder implements RecorderFactory {
     log.checkpoint();
     await log.sync();
     for (const old of left.logs) fs.writeFileSync(join(this.#logs, old.logId, settledMark), '');
+  }
+
+  #sessionDeps(sessionId: string): Omit<SessionRecordDeps, 'limits'> {
+    // It becomes a file name.
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(sessionId)) throw new SallyportError('INTERNAL', { reason: 'session id is no file name' });
+    if (this.#live.has(sessionId)) throw new SallyportError('INTERNAL', { reason: 'session id in use' });
+    return {
+      log: this.#usableLog(), storage: this.#storage, files: this.#files, clock: this.#options.clock, recordings: this.#recordings,
+      refusal: () => this.#outage?.code ?? null,
+      dirty: () => this.#armFlush(),
+      failed: (error) => this.#onError(error),
+      ended: () => this.#live.delete(sessionId),
+    };
+  }
+
+  /** Remembers work on recordings until it is done: recovery must not touch a file that is being sealed. */
+  #settle(work: Promise<unknown>): void {
+    const done = work.catch(() => undefined).finally(() => this.#settling.delete(done));
+    this.#settling.add(done);
   }
 
   #usableLog(): AuditLog {
@@ -299,6 +322,7 @@ export class Recorder implements RecorderFactory {
     try {
       // Ends need the space that the reserve gave; who has not ended its session by now is ended here.
       await Promise.all([...this.#live.values()].map((session) => session.end('RecorderFailed', null)));
+      await Promise.all(this.#settling);
       await this.#storage.reserve();
       if (outage.code === 'RECORDER_FAILED') {
         await this.#log?.close();

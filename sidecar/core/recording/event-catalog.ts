@@ -58,9 +58,18 @@ export const eventCatalog: Readonly<Record<EventCode, CatalogRow>> = {
   'forward.open': { ...network, activity: 1, activityName: 'Open', severity: 2 },
   'forward.closed': { ...network, activity: 2, activityName: 'Close', severity: 1 },
   'forward.refused': { ...network, activity: 5, activityName: 'Refuse', severity: 3 },
+  'recording.sealed': { ...file, activity: 1, activityName: 'Create', severity: 1 },
   'channel.refused': { ...network, activity: 5, activityName: 'Refuse', severity: 2 },
   'evidence.exported': { category: 6, class: 6003, activity: 1, activityName: 'Create', severity: 2, chained: false },
 };
+
+/** `session.start` of an SSH session: SSH Activity, Open. */
+export const sshSessionStart: CatalogRow = { ...network, activity: 1, activityName: 'Open', severity: 1 };
+
+/** The OCSF 1001 activity of a file operation (`Read`, `Write`, `Remove`, `Rename`, …); 99 for one that OCSF has no word for. */
+export function fileActivity(operation: string): { readonly id: number; readonly name: string } {
+  return fileActivities.get(operation.toLowerCase()) ?? other;
+}
 
 /** The OCSF 6005 activity of a statement class; 99 for a class that stores or reads nothing. */
 export function statementActivity(kind: string): { readonly id: number; readonly name: string } {
@@ -68,6 +77,17 @@ export function statementActivity(kind: string): { readonly id: number; readonly
 }
 
 const other = { id: 99, name: 'Other' } as const;
+const removal = { id: 4, name: 'Delete' } as const;
+const creation = { id: 1, name: 'Create' } as const;
+const attributes = { id: 6, name: 'Set Attributes' } as const;
+const opening = { id: 14, name: 'Open' } as const;
+const fileActivities: ReadonlyMap<string, { readonly id: number; readonly name: string }> = new Map([
+  ['read', { id: 2, name: 'Read' }], ['write', { id: 3, name: 'Update' }], ['rename', { id: 5, name: 'Rename' }],
+  ['create', creation], ['mkdir', creation], ['symlink', creation], ['link', creation],
+  ['remove', removal], ['delete', removal], ['rmdir', removal],
+  ['setstat', attributes], ['fsetstat', attributes], ['lsetstat', attributes], ['attributes', attributes],
+  ['stat', { id: 8, name: 'Get Attributes' }], ['list', opening], ['open', opening],
+]);
 const query = { id: 4, name: 'Query' } as const;
 const update = { id: 2, name: 'Update' } as const;
 const write = { id: 5, name: 'Write' } as const;

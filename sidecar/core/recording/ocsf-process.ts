@@ -1,7 +1,7 @@
 import type { EventCode } from '../../../contract/audit.ts';
 import type { EventBody } from './encode.ts';
 import { boundedText, isoTime } from './json-text.ts';
-import { activityJson, always } from './ocsf.ts';
+import { activityJson, always } from './ocsf-parts.ts';
 
 /** A login that failed, before there was a session. */
 export function authFailedBody(nowMs: number, facts: {

@@ -1,8 +1,7 @@
-import type { BackendFacts, DecisionRecord, EndReason, EventCode, ParameterRecord, SessionSubject, StatementAttempt, StatementIntent, StatementResult } from '../../../contract/audit.ts';
-import { subjectKey } from '../identity/identity.ts';
+import type { BackendFacts, EndReason, EventCode, ParameterRecord, SessionSubject, StatementAttempt, StatementIntent, StatementResult } from '../../../contract/audit.ts';
 import type { EventBody } from './encode.ts';
-import { eventCatalog, statementActivity } from './event-catalog.ts';
 import { boundedText, boundedTexts, createIsoClock, isoTime } from './json-text.ts';
+import { activityJson, actorOf, allowed, always, approvalsJson, authOf, backendOf, DecisionJson, type RecordingSeal, requesterKeysOf, sealJson, startMembers, targetOf } from './ocsf-parts.ts';
 
 /** What a result needs to know of its intent. */
 export interface IntentMark {
@@ -11,14 +10,6 @@ export interface IntentMark {
   readonly logSeq: number;
   readonly kind: string;
   readonly policyJson: string;
-}
-
-/** Where the recording of a session lies and what it hashed to when it was closed. */
-export interface RecordingSeal {
-  /** Relative to the data directory. */
-  readonly uri: string;
-  readonly sha256: string;
-  readonly bytes: number;
 }
 
 /** Counts that close a session's record. */
@@ -41,27 +32,21 @@ export class SessionEvents {
   readonly #head: string;
   readonly #evidence: string;
   readonly #activities: Map<string, string> = new Map();
-  readonly #decisions: Map<string, { readonly policyJson: string; readonly decisionJson: string }> = new Map();
+  readonly #decisions: DecisionJson = new DecisionJson();
 
   constructor(subject: SessionSubject, backend: BackendFacts) {
     this.#subject = subject;
-    this.#requesterKeys = new Set([subjectKey(subject.identity), ...subject.identity.actors.map(subjectKey)]);
+    this.#requesterKeys = requesterKeysOf(subject);
     this.#head = `,"actor":${JSON.stringify(actorOf(subject))},"src_endpoint":${JSON.stringify({ ip: subject.client.ip, port: subject.client.port })},`
       + `"dst_endpoint":${JSON.stringify({ name: subject.target.name })},"database":${JSON.stringify({ name: subject.target.database, type_id: 1 })},`;
     this.#evidence = `"client":${JSON.stringify({ ip: subject.client.ip, port: subject.client.port })},"target":${JSON.stringify(targetOf(subject))},"backend":${JSON.stringify(backendOf(backend))},${always}`;
   }
 
   sessionStart(nowMs: number): EventBody {
-    const { identity, transport, policies, recording, client, target } = this.#subject;
-    const user = { groups: identity.groups.map((name) => ({ name })), labels: target.labels, requested_user: client.requestedUser };
-    const auth = {
-      issuer: identity.issuer, provider: identity.provider, method: 'oidc', acr: identity.acr, amr: identity.amr,
-      auth_time: identity.authTimeMs === null ? null : isoTime(identity.authTimeMs), token_id: identity.tokenId, act: identity.actors, expires_at: isoTime(identity.expiresAtMs),
-    };
-    const listed = policies.map((p) => ({ name: p.name, uid: p.uid, generation: p.generation, digest: p.digest }));
+    const { transport, recording } = this.#subject;
     return {
-      json: `${this.#envelope('session.start', nowMs)}"status_id":1,"evidence":{"schema":"evidence/v1","phase":"event",${this.#evidence},"auth":${JSON.stringify(auth)},`
-        + `"subject":${JSON.stringify(user)},"transport":${JSON.stringify({ tls_version: transport.tlsVersion, cipher: transport.cipher })},"policies":${JSON.stringify(listed)},`
+      json: `${this.#envelope('session.start', nowMs)}"status_id":1,"evidence":{"schema":"evidence/v1","phase":"event",${this.#evidence},"auth":${JSON.stringify(authOf(this.#subject))},`
+        + `${startMembers(this.#subject)}"transport":${JSON.stringify({ tls_version: transport.tlsVersion, cipher: transport.cipher })},`
         + `"recording":${JSON.stringify({ uid: this.#subject.sessionId, format: 'sqlrec/1', content: recording.content, durability: recording.durability })}`,
       truncated: false,
     };
@@ -73,10 +58,10 @@ export class SessionEvents {
 
   /** The intent of one execution; `mark` goes into its result. */
   intent(nowMs: number, statement: number, logSeq: number, intent: StatementIntent): { readonly body: EventBody; readonly mark: IntentMark } {
-    const decision = this.#decision(intent.decision);
+    const decision = this.#decisions.of(intent.decision);
     const text = boundedText(intent.text, textBytes);
     const facts = statementJson(intent);
-    const approvals = intent.approvals.length === 0 ? '' : this.#approvals(intent);
+    const approvals = intent.approvals.length === 0 ? '' : approvalsJson(intent.approvals, this.#requesterKeys);
     return {
       body: {
         json: this.#envelope('statement.intent', nowMs, intent.kind) + allowed
@@ -97,7 +82,7 @@ export class SessionEvents {
 
   /** A statement that was refused, held, or cancelled while held. */
   attempt(nowMs: number, statement: number, attempt: StatementAttempt): EventBody {
-    const decision = this.#decision(attempt.intent.decision);
+    const decision = this.#decisions.of(attempt.intent.decision);
     const text = boundedText(attempt.intent.text, textBytes);
     const facts = statementJson(attempt.intent);
     return {
@@ -122,31 +107,6 @@ export class SessionEvents {
     return activity + nowMs + ',"time_dt":"' + this.#iso(nowMs) + '"' + this.#head;
   }
 
-  #decision(decision: DecisionRecord): { readonly policyJson: string; readonly decisionJson: string } {
-    const key = `${decision.effect} ${decision.policyUid} ${decision.policyGeneration} ${decision.rule} ${decision.policyDigest} ${decision.reason}`;
-    const known = this.#decisions.get(key);
-    if (known !== undefined) return known;
-    const { effect, policy, policyUid, policyGeneration, policyDigest, rule } = decision;
-    const reason = JSON.parse(boundedText(decision.reason, 1024).json) as string;
-    const made = {
-      policyJson: policy === null ? '' : `"policy":${JSON.stringify({ uid: policyUid, name: policy, version: String(policyGeneration), is_applied: true })},`,
-      decisionJson: `"decision":${JSON.stringify({ effect, reason, rule, policy_uid: policyUid, policy_generation: policyGeneration, policy_digest: policyDigest }).slice(0, -1)},"evaluated_at":"`,
-    };
-    // Reasons can name a statement's object, so the cache is dropped rather than allowed to grow.
-    if (this.#decisions.size >= 256) this.#decisions.clear();
-    this.#decisions.set(key, made);
-    return made;
-  }
-
-  #approvals(intent: StatementIntent): string {
-    const first = intent.approvals[0];
-    const request = { uid: first?.requestUid ?? null, name: first?.request ?? null, scope: first?.scope ?? null };
-    const approvals = intent.approvals.map((a) => ({
-      approver: { ...person(a.approver.key), name: a.approver.username }, decision_uid: a.decisionUid, request_uid: a.requestUid, time: isoTime(a.timeMs), method: a.method,
-      is_mfa: null, distinct_from_requester: !this.#requesterKeys.has(a.approver.key), bound_digest: a.boundDigest,
-    }));
-    return `"request":${JSON.stringify(request)},"approvals":${JSON.stringify(approvals)},`;
-  }
 }
 
 /** The body of a result after its envelope; crash recovery writes the same with what it knows. */
@@ -166,8 +126,10 @@ export function resultJson(mark: Pick<IntentMark, 'statement' | 'logSeq' | 'poli
 export function sessionEndBody(end: {
   readonly nowMs: number; readonly actor: Readonly<Record<string, unknown>>; readonly target: unknown; readonly sessionId: string;
   readonly reason: EndReason | 'ProxyLost'; readonly totals: SessionTotals; readonly seal: RecordingSeal | null;
+  /** Of an SSH session: what stands in place of the one recording. */
+  readonly recording?: Readonly<Record<string, unknown>>;
 }): EventBody {
-  const recording = { uid: end.sessionId, format: 'sqlrec/1', uri: end.seal?.uri ?? null, sha256: end.seal?.sha256 ?? null, bytes: end.seal === null ? null : String(end.seal.bytes) };
+  const recording = end.recording ?? { uid: end.sessionId, format: 'sqlrec/1', ...sealJson(end.seal) };
   const session = { duration_ms: Math.round(end.totals.durationMs), statements: end.totals.statements, denied: end.totals.denied, rows: String(end.totals.rows), bytes: String(end.totals.bytes) };
   return {
     json: `${activityJson('session.end')}${end.nowMs},"time_dt":"${isoTime(end.nowMs)}","status_id":1,"actor":${JSON.stringify(end.actor)},"user":${JSON.stringify(end.actor['user'] ?? {})},`
@@ -177,32 +139,9 @@ export function sessionEndBody(end: {
   };
 }
 
-/** Members that open every event, up to and including `"time":`. */
-export function activityJson(code: EventCode, kind: string = ''): string {
-  const row = eventCatalog[code];
-  const activity = row.activity === null ? statementActivity(kind) : { id: row.activity, name: row.activityName };
-  return `"activity_id":${activity.id},"activity_name":${JSON.stringify(activity.name)},"category_uid":${row.category},"class_uid":${row.class},`
-    + `"type_uid":${row.class * 100 + activity.id},"severity_id":${row.severity},"time":`;
-}
-
-/** Fields that every `evidence` object has: nothing here knows of break-glass or a witness yet, and says so. */
-export const always: string = '"break_glass":{"used":false},"clock":{"source":"host","offset_ms":null}';
-
-/** `{uid, issuer}` of a subject key, for OCSF users. */
-export function person(key: string): { readonly uid: string; readonly issuer: string | null } {
-  try {
-    const pair: unknown = JSON.parse(key);
-    if (Array.isArray(pair) && typeof pair[0] === 'string' && typeof pair[1] === 'string') return { uid: pair[1], issuer: pair[0] };
-  } catch {
-    // Not a key of ours: it is shown as it is.
-  }
-  return { uid: key, issuer: null };
-}
-
 // The text's share of the 64 KiB line; the recording has all of it.
 const textBytes = 32_768;
 const parameterBytes = 12_288;
-const allowed = '"action_id":1,"action":"Allowed","disposition_id":1,"disposition":"Allowed",';
 const modified = '"action_id":4,"action":"Modified","disposition_id":99,"disposition":"Masked",';
 const dispositions = {
   'statement.denied': '"status_id":2,"action_id":2,"action":"Denied","disposition_id":2,"disposition":"Blocked",',
@@ -245,34 +184,6 @@ function parametersJson(parameters: readonly ParameterRecord[]): { readonly json
     cut ||= value?.cut === true;
   }
   return { json: '[' + json + ']', cut };
-}
-
-function actorOf(subject: SessionSubject, expirationReason: string | null = null): Readonly<Record<string, unknown>> {
-  const { identity } = subject;
-  return {
-    user: { uid: identity.subject, name: identity.username, ...(identity.email === null ? {} : { email_addr: identity.email }), type_id: 1 },
-    session: {
-      uid: subject.sessionId, is_remote: true, issuer: identity.issuer, created_time: subject.startedAtMs, expiration_time: identity.expiresAtMs,
-      ...mfa(identity.amr), ...(expirationReason === null ? {} : { expiration_reason: expirationReason }),
-    },
-    idp: { name: identity.provider, uid: identity.issuer },
-    ...(subject.client.applicationName === null ? {} : { app_name: subject.client.applicationName.slice(0, 64) }),
-    ...(identity.actors.length === 0 ? {} : { invoked_by: identity.actors.map((a) => a.subject).join(' < ') }),
-  };
-}
-
-/** RFC 8176 methods; absent when the token does not say. */
-function mfa(amr: readonly string[]): { readonly is_mfa?: boolean } {
-  return amr.length === 0 ? {} : { is_mfa: amr.includes('mfa') || amr.length > 1 };
-}
-
-function targetOf(subject: SessionSubject): Readonly<Record<string, unknown>> {
-  const { name, uid, labels } = subject.target;
-  return { kind: 'Target', namespace: subject.namespace, name, uid, environment: labels['environment'] ?? labels['env'] ?? null };
-}
-
-function backendOf(backend: BackendFacts): Readonly<Record<string, unknown>> {
-  return { role: backend.role, pid: backend.pid, started_at: isoTime(backend.startedAtMs), credential_ref: backend.credentialRef };
 }
 
 function rounded(ms: number | null): string {
