@@ -2,7 +2,7 @@ import type { ShellFacts } from '../core/shell/shell-facts.ts';
 import type { SshSessionRecorder } from '../../contract/audit.ts';
 import type { Denial } from '../core/errors.ts';
 import type { SshTerms } from '../core/policy/decision.ts';
-import type { Approver, Clock, Logger } from '../core/ports.ts';
+import type { Approver, Clock, Logger, ShellParser } from '../core/ports.ts';
 import type { Session } from '../core/session/session.ts';
 import type { Tally } from '../core/session/tally.ts';
 import type { Client } from 'ssh2';
@@ -21,6 +21,8 @@ export interface SshContext {
   readonly tally: Tally;
   /** Inspects a command text under the Target's login shell. Never throws for bad text. */
   readonly inspect: (text: string) => Promise<ShellFacts>;
+  /** For what a line editor must know before a text is judged: whether it is finished. Decides nothing. */
+  readonly parser: ShellParser;
   readonly totals: { bytes: number; denied: number };
   /** Aborted when the session ends; the reason is a Denial. */
   readonly ended: AbortSignal;
