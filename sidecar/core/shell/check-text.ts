@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../errors.ts';
 
 /** Longest command text, UTF-8 bytes. */
-export const commandLimitBytes = 64 * 1024;
+export const commandLimitBytes: number = 64 * 1024;
 
 /** COMMAND_INVALID for what no shell should be given: NUL, C0 controls except tab and newline, DEL, bytes that were no UTF-8 (U+FFFD, lone surrogates), over 64 KiB; else null. */
 export function checkCommandText(text: string): ErrorCode | null {
