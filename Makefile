@@ -13,11 +13,13 @@ setup: $(STAMP) ## install everything (npm packages, the pinned Node)
 
 # `npm ci` refuses lock files whose platform packages a registry does not have, and older npms rewrite what newer ones wrote: so install, and save nothing.
 # The pinned Node arrives by an install script, so an installation made while scripts were blocked is completed by `npm rebuild`.
-$(STAMP): package.json package-lock.json .npmrc
+# The native parts of ssh2 are compiled where there is a compiler; elsewhere SSH stays off, and says so.
+$(STAMP): package.json package-lock.json .npmrc $(wildcard tools/native/*)
 	@echo 'npm install'; before=$$(cksum package-lock.json); \
 	npm install --no-save --no-audit --no-fund --loglevel=error && \
 	{ [ -x node_modules/.bin/node ] || npm rebuild --loglevel=error >/dev/null || true; } && \
 	{ [ "$$before" = "$$(cksum package-lock.json)" ] || { echo 'npm install changed package-lock.json: restore it'; exit 1; }; }
+	@if node tools/node-check.mjs 2>/dev/null; then $(NODE) tools/native/build-native.ts; fi
 	@touch $@
 
 # A failed check removes the stamp, so that `make setup` tries again once the cause is gone.

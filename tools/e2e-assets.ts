@@ -3,14 +3,15 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, 
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { nativeProblem } from '../sidecar/ssh/native.ts';
 
 /** A program, or a driver, that scenarios use and that npm does not bring. */
-export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds';
+export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds' | 'ssh-native' | 'sshd' | 'ssh' | 'ssh-audit';
 
 /** Where an asset is. */
 export interface Asset {
   readonly name: AssetName;
-  /** The program; of `system-postgres` the directory of its programs, of `psycopg` a Python that has it, of `pgjdbc` the jar (run it with java of the same machine), of `node` the script that starts it, of `gitops-crds` the directory of the definitions of Flux and Argo CD. */
+  /** The program; of `system-postgres` the directory of its programs, of `psycopg` a Python that has it, of `pgjdbc` the jar (run it with java of the same machine), of `node` the script that starts it, of `gitops-crds` the directory of the definitions of Flux and Argo CD, of `ssh-native` the compiled part of ssh2. */
   readonly path: string;
 }
 
@@ -42,6 +43,10 @@ const finders: Readonly<Record<AssetName, () => string | null>> = {
   kubectl: () => clusterProgram('kubectl'),
   node: () => (clusterProgram('kubelet') !== null && succeeds(nodeScript, ['missing']) ? nodeScript : null),
   lua: () => onPath('lua5.4', []) ?? onPath('lua', []),
+  'ssh-native': () => (nativeProblem() === null ? fileURLToPath(new URL('../node_modules/ssh2/lib/protocol/crypto/build/Release/sshcrypto.node', import.meta.url)) : null),
+  sshd: () => onPath('sshd', ['/usr/sbin/sshd']),
+  ssh: () => onPath('ssh', []),
+  'ssh-audit': () => onPath('ssh-audit', []),
   'gitops-crds': () => (gitOpsModules.every(([, path]) => existsSync(join(gitOpsCrds, nameOf(path)))) ? gitOpsCrds : null),
 };
 /** What starts a one-node Kubernetes; its programs are built once, from Go modules, which takes minutes. */

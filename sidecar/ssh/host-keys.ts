@@ -1,8 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 
 import type { SshTarget } from '../../contract/proxy-config.ts';
-import { signatureHolds } from './signature.ts';
-import { WireReader } from './wire-reader.ts';
+import { readPublicKey, verifySshSignature } from '../core/identity/ssh-public-key.ts';
+import { SshReader, sshString } from '../core/identity/ssh-wire.ts';
 
 /** What a Target says about the keys of its host. */
 export type HostKeyPins = Pick<SshTarget['ssh'], 'host' | 'hostKeys' | 'hostCertificateAuthorities'>;
@@ -24,6 +24,7 @@ const certificates = [
   'ssh-ed25519-cert-v01@openssh.com', 'ecdsa-sha2-nistp256-cert-v01@openssh.com', 'ecdsa-sha2-nistp384-cert-v01@openssh.com', 'ecdsa-sha2-nistp521-cert-v01@openssh.com',
   'rsa-sha2-512-cert-v01@openssh.com', 'rsa-sha2-256-cert-v01@openssh.com',
 ];
+const certificateSuffix = '-cert-v01@openssh.com';
 /** Fields of the public key inside a certificate. */
 const keyFields: Readonly<Record<string, number>> = {
   'ssh-ed25519-cert-v01@openssh.com': 1, 'ssh-rsa-cert-v01@openssh.com': 2,
@@ -36,47 +37,68 @@ export function hostKeyAlgorithms(pins: HostKeyPins): readonly string[] {
   return [...new Set([...(pins.hostCertificateAuthorities.length > 0 ? certificates : []), ...pinned])];
 }
 
-/** Judges the host key (or host certificate) that a target showed; pure. No trust on first use: what is neither pinned nor certified is refused. */
+/** Judges the host key (or host certificate) that a target showed; pure. No trust on first use: what is neither pinned nor certified is refused. Never throws. */
 export function judgeHostKey(shown: Uint8Array, pins: HostKeyPins, nowMs: number): HostKeyVerdict {
   if (pins.hostKeys.some((key) => sameBytes(blobOf(key), shown))) return { outcome: 'accepted', fingerprint: fingerprint(shown) };
-  try {
-    return judgeCertificate(shown, pins, nowMs);
-  } catch {
-    return { outcome: 'refused', fingerprint: fingerprint(shown), reason: 'the host key cannot be read' };
-  }
+  const certificate = readHostCertificate(shown);
+  if (certificate === null) return { outcome: 'refused', fingerprint: fingerprint(shown), reason: 'the host key is not pinned' };
+  const reason = certificateProblem(certificate, pins, nowMs);
+  return reason === null ? { outcome: 'accepted', fingerprint: certificate.fingerprint } : { outcome: 'refused', fingerprint: certificate.fingerprint, reason };
 }
 
-function judgeCertificate(shown: Uint8Array, pins: HostKeyPins, nowMs: number): HostKeyVerdict {
-  const fields = new WireReader(shown);
-  const type = fields.name();
-  const count = keyFields[type];
-  if (count === undefined) return { outcome: 'refused', fingerprint: fingerprint(shown), reason: 'the host key is not pinned' };
-  fields.string(); // nonce
-  const key = Array.from({ length: count }, () => fields.string());
-  fields.uint64(); // serial
-  const kind = fields.uint32();
-  fields.string(); // key id
-  const principals = readNames(fields.string());
-  const [after, before] = [fields.uint64(), fields.uint64()];
-  const criticalOptions = fields.string();
-  fields.string(); // extensions
-  fields.string(); // reserved
-  const authority = fields.string();
-  const signed = shown.subarray(0, fields.position);
-  const signature = fields.string();
+interface HostCertificate {
+  /** Of the plain key inside. */
+  readonly fingerprint: string;
+  readonly kind: number;
+  readonly principals: readonly string[];
+  readonly validAfter: bigint;
+  readonly validBefore: bigint;
+  readonly criticalOptions: Uint8Array;
+  readonly authority: Uint8Array;
+  readonly signed: Uint8Array;
+  readonly signature: Uint8Array;
+}
 
-  const inner = fingerprint(plainBlob(type, key));
-  const refused = (reason: string): HostKeyVerdict => ({ outcome: 'refused', fingerprint: inner, reason });
+/** PROTOCOL.certkeys of OpenSSH. Null: no certificate, or one with a fault in its form. */
+function readHostCertificate(shown: Uint8Array): HostCertificate | null {
+  const reader = new SshReader(shown);
+  const type = reader.text();
+  const count = keyFields[type];
+  if (count === undefined) return null;
+  reader.string(); // nonce
+  const key = Array.from({ length: count }, () => reader.string());
+  reader.uint64(); // serial
+  const kind = reader.uint32();
+  reader.string(); // key id
+  const principals = readNames(reader.string());
+  const [validAfter, validBefore, criticalOptions] = [reader.uint64(), reader.uint64(), reader.string()];
+  reader.string(); // extensions
+  reader.string(); // reserved
+  const authority = reader.string();
+  const signed = shown.subarray(0, reader.position);
+  const signature = reader.string();
+  if (!reader.isAtEnd || principals === null) return null;
+  const plainKey = Buffer.concat([type.replace(certificateSuffix, ''), ...key].map(sshString));
+  return { fingerprint: fingerprint(plainKey), kind, principals, validAfter, validBefore, criticalOptions, authority, signed, signature };
+}
+
+/** A constant sentence, or null. */
+function certificateProblem(certificate: HostCertificate, pins: HostKeyPins, nowMs: number): string | null {
   const now = BigInt(Math.floor(nowMs / 1_000));
-  if (!fields.atEnd) return refused('the host certificate has bytes behind its end');
-  if (kind !== 2) return refused('the certificate is not one of a host');
+  if (certificate.kind !== 2) return 'the certificate is not one of a host';
   // Byte-equal to a plain key of the Target: a certificate as authority never is.
-  if (!pins.hostCertificateAuthorities.some((pinned) => sameBytes(blobOf(pinned), authority))) return refused('the host certificate is of another authority');
-  if (!signatureHolds(authority, signed, signature)) return refused('the signature of the host certificate does not verify');
-  if (now < after || now >= before) return refused('the host certificate is not valid now');
-  if (criticalOptions.length > 0) return refused('the host certificate has an option that is not known here');
-  if (!principals.includes(pins.host.toLowerCase())) return refused('the host certificate names another host');
-  return { outcome: 'accepted', fingerprint: inner };
+  if (!pins.hostCertificateAuthorities.some((pinned) => sameBytes(blobOf(pinned), certificate.authority))) return 'the host certificate is of another authority';
+  if (!isSigned(certificate)) return 'the signature of the host certificate does not verify';
+  if (now < certificate.validAfter || now >= certificate.validBefore) return 'the host certificate is not valid now';
+  if (certificate.criticalOptions.length > 0) return 'the host certificate has an option that is not known here';
+  return certificate.principals.includes(pins.host.toLowerCase()) ? null : 'the host certificate names another host';
+}
+
+function isSigned({ authority, signed, signature }: HostCertificate): boolean {
+  const key = readPublicKey(authority);
+  if (key === null) return false;
+  const algorithms = key.type === 'ssh-rsa' ? (['rsa-sha2-512', 'rsa-sha2-256'] as const) : ([key.type] as const);
+  return algorithms.some((algorithm) => verifySshSignature(key.key, algorithm, signed, signature));
 }
 
 /** The fingerprints that a Target expects: of its pinned keys, then of its authorities. */
@@ -97,20 +119,9 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length > 0 && a.length === b.length && timingSafeEqual(a, b);
 }
 
-function readNames(packed: Uint8Array): readonly string[] {
-  const fields = new WireReader(packed);
+function readNames(packed: Uint8Array): readonly string[] | null {
+  const reader = new SshReader(packed);
   const names: string[] = [];
-  while (!fields.atEnd) names.push(fields.string().toString('utf8').toLowerCase());
-  return names;
-}
-
-function plainBlob(certificateType: string, key: readonly Buffer[]): Buffer {
-  const type = Buffer.from(certificateType.replace('-cert-v01@openssh.com', ''));
-  return Buffer.concat([type, ...key].flatMap((field) => [uint32(field.length), field]));
-}
-
-function uint32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
+  while (reader.hasMore) names.push(reader.text().toLowerCase());
+  return reader.isAtEnd ? names : null;
 }

@@ -1,12 +1,12 @@
 import ssh2, { type AnyAuthMethod, type ParsedKey } from 'ssh2';
 
 import { SallyportError } from '../core/errors.ts';
+import { SshReader } from '../core/identity/ssh-wire.ts';
 import type { SecretSource } from '../core/ports.ts';
-import { WireReader } from './wire-reader.ts';
 
 /** What the gateway logs in to a target with. Never in a log, a record or an error. */
 export type TargetCredential =
-  | { readonly form: 'Key'; readonly key: ParsedKey; /** The certificate's blob. */ readonly certificate: Buffer | null }
+  | { readonly form: 'Key'; readonly key: ParsedKey & { /** The certificate's blob. */ readonly certificate?: Buffer } }
   | { readonly form: 'Password'; readonly password: string };
 
 /**
@@ -25,9 +25,11 @@ export async function readTargetCredential(secret: string, secrets: SecretSource
   const key = ssh2.utils.parseKey(privateKey ?? '', passphrase?.replace(/\r?\n$/, ''));
   // Its message could quote the Secret.
   if (key instanceof Error || !key.isPrivateKey()) throw invalid('privateKey cannot be read, or its passphrase is another one');
-  const parsed = certificate === null || certificate === undefined ? null : readCertificate(certificate, key);
-  if (parsed === 'invalid') throw invalid('certificate is not an OpenSSH certificate of privateKey');
-  return { form: 'Key', key, certificate: parsed };
+  if (typeof certificate !== 'string') return { form: 'Key', key };
+  const blob = readCertificate(certificate, key);
+  if (blob === null) throw invalid('certificate is not an OpenSSH certificate of privateKey');
+  // Our patch of ssh2 logs in with it in place of the public key.
+  return { form: 'Key', key: Object.assign(key, { certificate: blob }) };
 }
 
 /**
@@ -42,9 +44,7 @@ export function singleLogin(account: string, credential: TargetCredential, giveU
     if (tried) return false;
     if (credential.form === 'Key') {
       tried = true;
-      // Our patch of ssh2 takes the certificate.
-      const certified = credential.certificate === null ? {} : { certificate: credential.certificate };
-      return { type: 'publickey', username: account, key: credential.key, ...certified } as unknown as AnyAuthMethod;
+      return { type: 'publickey', username: account, key: credential.key };
     }
     if (!asked) {
       asked = true;
@@ -73,20 +73,15 @@ async function readText(secret: string, key: string, secrets: SecretSource): Pro
   return bytes === null || bytes.length === 0 ? null : Buffer.from(bytes).toString('utf8');
 }
 
-/** `TYPE BASE64 [COMMENT]`: the certificate's key must be the public half of `key`. */
-function readCertificate(line: string, key: ParsedKey): Buffer | 'invalid' {
-  try {
-    const [type = '', base64 = ''] = line.trim().split(/\s+/);
-    const blob = Buffer.from(base64, 'base64');
-    if (!type.endsWith('-cert-v01@openssh.com') || new WireReader(blob).name() !== type || type.replace('-cert-v01@openssh.com', '') !== key.type) return 'invalid';
-    const plain = new WireReader(key.getPublicSSH());
-    plain.string();
-    const certified = new WireReader(blob);
-    certified.string();
-    certified.string(); // nonce
-    while (!plain.atEnd) if (!plain.string().equals(certified.string())) return 'invalid';
-    return blob;
-  } catch {
-    return 'invalid';
-  }
+/** `TYPE BASE64 [COMMENT]`: the certificate's key must be the public half of `key`. Null: it is not. */
+function readCertificate(line: string, key: ParsedKey): Buffer | null {
+  const [type = '', base64 = ''] = line.trim().split(/\s+/);
+  const blob = Buffer.from(base64, 'base64');
+  const [certified, plain] = [new SshReader(blob), new SshReader(key.getPublicSSH())];
+  if (type !== `${key.type}${certificateSuffix}` || certified.text() !== type || plain.text() !== key.type) return null;
+  certified.string(); // nonce
+  while (plain.hasMore) if (Buffer.compare(plain.string(), certified.string()) !== 0) return null;
+  return certified.hasMore ? blob : null;
 }
+
+const certificateSuffix = '-cert-v01@openssh.com';

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { installNative } from '../native/build-native.ts';
 import { buildWith, findBuilder, noBuilder } from './builder.ts';
-import { copyProgram, writeSystemFiles } from './rootfs.ts';
+import { copyLibraries, copyProgram, writeSystemFiles } from './rootfs.ts';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const limitMegabytes = 250;
@@ -52,13 +53,22 @@ function layOut(root: string): void {
   copyProgram(root, join(repository, 'node_modules/node/bin/node'), '/usr/local/bin/node');
   writeSystemFiles(root, { sallyport: 65_532 });
   installPackages(join(root, 'app'));
+  for (const binary of installNative(join(root, 'app'))) copyLibraries(root, binary);
   cpSync(join(repository, 'dist'), join(root, 'app/dist'), { recursive: true, filter: (from) => lstatSync(from).isDirectory() || from.endsWith('.js') });
   cpSync(join(repository, 'LICENSE'), join(root, 'app/LICENSE'));
   const main = join(root, 'app/dist/cli/main.js');
   // There is no /usr/bin/env in the image.
   writeFileSync(main, readFileSync(main, 'utf8').replace(/^#!.*\n/, '#!/usr/local/bin/node\n'));
   chmodSync(main, 0o755);
+  proveSsh(join(root, 'app'));
   execFileSync('ln', ['-s', '/app/dist/cli/main.js', join(root, 'usr/local/bin/sallyport')]);
+}
+
+/** What the image holds, as the proxy in it will ask: an image whose SSH listeners would stay shut is no image. */
+function proveSsh(app: string): void {
+  const check = `import { nativeProblem } from ${JSON.stringify(join(app, 'dist/sidecar/ssh/native.js'))}; process.stdout.write(nativeProblem() ?? '')`;
+  const ran = spawnSync(join(repository, 'node_modules/node/bin/node'), ['--input-type=module', '-e', check], { encoding: 'utf8' });
+  if (ran.status !== 0 || ran.stdout !== '') throw new Error(`SSH would not work in the image: ${ran.stdout || ran.stderr.slice(-500)}`);
 }
 
 /** The production packages of the lock file, without what only readers and compilers use. `npm ci` refuses lock files whose platform packages a registry does not have. */
