@@ -27,6 +27,8 @@ export interface HoldNotice {
   readonly kind: 'held' | 'waiting' | 'released';
   readonly request: string;
   readonly groups: readonly string[];
+  /** How many people must say yes. */
+  readonly required: number;
   readonly by: DecidedBy;
   readonly decideByMs: number;
   /** The command an approver types. */
@@ -67,7 +69,7 @@ export async function waitForApproval(held: HeldFor, deps: HoldDeps): Promise<Ho
   const { pending } = asked;
   await announcePending(pending, deps);
   const notice = (kind: HoldNotice['kind']): void => deps.announce({
-    kind, request: pending.name, groups: held.approval.groups, by: held.by, decideByMs: pending.decideByMs, howToDecide: deps.approver.howToDecide(pending.name), locksKept: held.statement?.view.inTransaction ?? false,
+    kind, request: pending.name, groups: held.approval.groups, required: held.approval.required, by: held.by, decideByMs: pending.decideByMs, howToDecide: deps.approver.howToDecide(pending.name), locksKept: held.statement?.view.inTransaction ?? false,
   });
   notice('held');
   const repeat = setInterval(() => notice('waiting'), deps.repeatMs ?? 30_000);

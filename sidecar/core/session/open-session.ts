@@ -8,9 +8,13 @@ import type { SessionRegistry } from './registry.ts';
 import type { Session } from './session.ts';
 
 /** What a protocol does for the admission: it asks for the token and can show a notice while an approval is pending. */
-export interface AdmissionPort {
+export interface AdmissionPort extends HoldPort {
   /** The token's bytes are zeroed by `openSession` after use. */
   askForToken(signal: AbortSignal): Promise<{ readonly outcome: 'token'; readonly token: Uint8Array } | { readonly outcome: 'denied'; readonly denial: Denial }>;
+}
+
+/** The client while opening its session waits for an approval. */
+export interface HoldPort {
   /** Says that opening the session waits for an approval. */
   announceHold(notice: HoldNotice): void;
   /** Aborts when the client goes away. */
@@ -56,18 +60,15 @@ export async function openSession(port: AdmissionPort, ask: AdmissionAsk, deps: 
   if (asked.outcome === 'denied') return { ...asked, identity: null };
   const verified = await verifyAndForget(asked.token, current.config, deps);
   if (verified.outcome === 'denied') return { ...verified, identity: null };
-  return admit(verified.identity, port, ask, deps, signal);
+  return admitIdentity(verified.identity, port, ask, deps, signal);
 }
 
-async function verifyAndForget(token: Uint8Array, config: ProxyConfig, deps: AdmissionDeps): ReturnType<typeof verifyToken> {
-  try {
-    return await verifyToken(new TextDecoder().decode(token), config, deps.keys, deps.clock.now());
-  } finally {
-    token.fill(0);
-  }
-}
-
-async function admit(identity: Identity, port: AdmissionPort, ask: AdmissionAsk, deps: AdmissionDeps, signal: AbortSignal): Promise<OpenOutcome> {
+/**
+ * Admits whoever has proven an identity: the decision and, where the policy says OnRequest, an approval. For protocols that verify credentials themselves.
+ *
+ * @returns the registered session, or why not. Never throws for what a user or policy caused.
+ */
+export async function admitIdentity(identity: Identity, port: HoldPort, ask: AdmissionAsk, deps: AdmissionDeps, signal: AbortSignal): Promise<OpenOutcome> {
   const first = deps.registry.open(identity, ask.target, ask.database, ask.sessionId);
   if (first.outcome === 'opened') return first;
   if (first.outcome === 'denied') return { outcome: 'denied', denial: first.denial, identity };
@@ -83,6 +84,14 @@ async function admit(identity: Identity, port: AdmissionPort, ask: AdmissionAsk,
   const second = deps.registry.open(identity, ask.target, ask.database, ask.sessionId);
   if (second.outcome === 'opened') return second;
   return { outcome: 'denied', denial: second.outcome === 'denied' ? second.denial : deny('APPROVAL_SUPERSEDED'), identity };
+}
+
+async function verifyAndForget(token: Uint8Array, config: ProxyConfig, deps: AdmissionDeps): ReturnType<typeof verifyToken> {
+  try {
+    return await verifyToken(new TextDecoder().decode(token), config, deps.keys, deps.clock.now());
+  } finally {
+    token.fill(0);
+  }
 }
 
 function namespaceOf(deps: AdmissionDeps): string {

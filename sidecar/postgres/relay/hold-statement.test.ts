@@ -189,11 +189,11 @@ describe('a held statement', () => {
 });
 
 describe('the words of a hold', () => {
-  const notice = { kind: 'held', request: 'areq-7', groups: ['dba'], by: { policy: 'oncall', policyUid: 'u', policyGeneration: 1, policyDigest: 'd', rule: 'deletes' }, decideByMs: Date.UTC(2026, 0, 2), howToDecide: 'sallyport approve areq-7', locksKept: false } as const;
+  const notice = { kind: 'held', request: 'areq-7', groups: ['dba'], required: 1, by: { policy: 'oncall', policyUid: 'u', policyGeneration: 1, policyDigest: 'd', rule: 'deletes' }, decideByMs: Date.UTC(2026, 0, 2), howToDecide: 'sallyport approve areq-7', locksKept: false } as const;
 
   test('name groups, rule, time and command', () => {
     expect(holdWords(notice)).toEqual({ message: 'statement held: waiting for approval by group dba (areq-7)', detail: 'policy "oncall", rule "deletes"; to be decided by 2026-01-02T00:00:00.000Z', hint: 'an approver can run: sallyport approve areq-7' });
-    expect(holdWords({ ...notice, kind: 'waiting', groups: ['dba', 'sre'], locksKept: true })).toEqual({
+    expect(holdWords({ ...notice, kind: 'waiting', groups: ['dba', 'sre'], required: 1, locksKept: true })).toEqual({
       message: 'still waiting for approval by one of the groups dba, sre (areq-7)', detail: 'policy "oncall", rule "deletes"; to be decided by 2026-01-02T00:00:00.000Z; locks of your transaction are kept', hint: 'an approver can run: sallyport approve areq-7',
     });
     expect(holdWords({ ...notice, kind: 'released', by: { ...notice.by, rule: null } })).toEqual({ message: 'approved (areq-7)', detail: 'policy "oncall"', hint: null });
