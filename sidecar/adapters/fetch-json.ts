@@ -26,13 +26,17 @@ export interface FetchOptions {
  * @throws Error with a short reason; it holds no body and no header of the answer.
  */
 export async function fetchJson(address: string, options: FetchOptions): Promise<unknown> {
-  const url = readAddress(address, options.allowLoopbackHttp);
-  const body = await get(url, options);
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
-  } catch {
-    throw new Error('the answer is not JSON');
-  }
+  return parseJson((await exchange(readAddress(address, options.allowLoopbackHttp), options, null)).body);
+}
+
+/**
+ * Posts a form and reads the JSON of the answer, whatever its status: an OAuth endpoint says in it what was wrong. Bounds and trust as of `fetchJson`.
+ *
+ * @throws Error with a short reason; it holds no body and no header of the answer.
+ */
+export async function postForm(address: string, form: Readonly<Record<string, string>>, options: FetchOptions): Promise<{ readonly status: number; readonly json: unknown }> {
+  const { status, body } = await exchange(readAddress(address, options.allowLoopbackHttp), options, Buffer.from(new URLSearchParams(form).toString()));
+  return { status, json: parseJson(body) };
 }
 
 /** Whether a host name means this machine and nothing else. */
@@ -48,24 +52,35 @@ function readAddress(address: string, allowLoopbackHttp: boolean): URL {
   throw new Error('the address is not https');
 }
 
-function get(url: URL, options: FetchOptions): Promise<Uint8Array> {
-  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch {
+    throw new Error('the answer is not JSON');
+  }
+}
+
+/** Gets, or posts a form; only what is asked for with a form may come with a status other than 200. */
+function exchange(url: URL, options: FetchOptions, form: Buffer | null): Promise<{ readonly status: number; readonly body: Uint8Array }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ readonly status: number; readonly body: Uint8Array }>();
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.limits.timeoutMs)]);
-  const common = { signal, headers: { accept: 'application/json' }, agent: false, maxHeaderSize: 16_384 } as const;
+  const sent = form === null ? {} : { 'content-type': 'application/x-www-form-urlencoded', 'content-length': form.length };
+  const common = { signal, method: form === null ? 'GET' : 'POST', headers: { accept: 'application/json', ...sent }, agent: false, maxHeaderSize: 16_384 } as const;
   const request = url.protocol === 'http:' ? http.request(url, common) : https.request(url, { ...common, ...(options.ca === null ? {} : { ca: options.ca }) });
   request.on('error', (error) => reject(signal.aborted ? new Error('no answer in time', { cause: error }) : error));
   request.on('response', (response) => {
-    if (response.statusCode !== 200) {
-      reject(new Error(`the answer has status ${response.statusCode}`));
+    const status = response.statusCode ?? 0;
+    if (form === null && status !== 200) {
+      reject(new Error(`the answer has status ${status}`));
       request.destroy();
       return;
     }
-    readBody(response, options.limits.maxBytes).then(resolve, (error: unknown) => {
+    readBody(response, options.limits.maxBytes).then((body) => resolve({ status, body }), (error: unknown) => {
       reject(signal.aborted ? new Error('no answer in time', { cause: error }) : error);
       request.destroy();
     });
   });
-  request.end();
+  request.end(form ?? undefined);
   return promise;
 }
 

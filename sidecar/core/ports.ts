@@ -171,7 +171,7 @@ export interface DeviceGrant {
   /** Time between two polls at first. */
   readonly intervalMs: number;
   /** Asks once. 'slower': the caller adds five seconds to its interval from now on. Throws the signal's reason; a failure of the network is 'pending'. */
-  poll(signal: AbortSignal): Promise<{ readonly outcome: 'pending' | 'slower' | 'refused' | 'expired' } | { readonly outcome: 'token'; readonly token: string }>;
+  poll(signal: AbortSignal): Promise<{ readonly outcome: 'pending' } | { readonly outcome: 'slower' } | { readonly outcome: 'refused' | 'expired' } | { readonly outcome: 'token'; readonly token: string }>;
 }
 
 /** The device grant of an IdentityProvider that names a client for it. */

@@ -5,6 +5,9 @@ import { mapClaims } from './map-claims.ts';
 /** Name of the certificate extension that says whose token the certificate was made for. */
 export const identityExtension = 'identity@sallyport.dev';
 
+/** User name and subsystem with which a ticket or a certificate is fetched. No account can bear it. */
+export const credentialUser = 'credential@sallyport.dev';
+
 /** Longest extension, in bytes: the claims of any token that is accepted. */
 const maxBytes = 24_576;
 

@@ -37,7 +37,7 @@ export function factsBody(code: EventCode, nowMs: number, facts: Readonly<Record
   const full = JSON.stringify(facts);
   const fits = Buffer.byteLength(full) <= factsBytes;
   const kept = fits ? full : JSON.stringify(Object.fromEntries(Object.entries(facts).map(([key, value]) => [key, typeof value === 'string' ? bounded(value) : isSmall(value) ? value : null]).slice(0, 64)));
-  const entity = code === 'session.terminated' ? { type_id: 99, type: 'AccessSession', name: text(facts['name']), uid: text(facts['sessionId']) } : code === 'policy.changed' ? { type_id: 5, type: 'Policy', name: text(facts['policy']) ?? text(facts['name']) } : { type_id: 99, type: 'AccessRequest', name: text(facts['request']) ?? text(facts['name']), uid: text(facts['requestUid']) };
+  const entity = code === 'session.terminated' ? { type_id: 99, type: 'AccessSession', name: text(facts['name']), uid: text(facts['sessionId']) } : code === 'credential.minted' ? { type_id: 99, type: 'Credential', name: text(facts['kind']), uid: text(facts['id']) } : code === 'policy.changed' ? { type_id: 5, type: 'Policy', name: text(facts['policy']) ?? text(facts['name']) } : { type_id: 99, type: 'AccessRequest', name: text(facts['request']) ?? text(facts['name']), uid: text(facts['requestUid']) };
   const user = nameOf(facts['approver']) ?? nameOf(facts['requester']) ?? nameOf(facts['actor']);
   const who = code === 'evidence.exported'
     ? `"actor":${JSON.stringify({ user: { name: user ?? 'unknown' } })},"api":{"operation":"evidence export"},"src_endpoint":{"name":"localhost"},`
