@@ -1130,6 +1130,11 @@ export const resourceKinds: Readonly<Record<KindName, ResourceKind>> = {
                "minLength": 1,
                "maxLength": 256
               }
+             },
+             "maxBytes": {
+              "type": "integer",
+              "format": "int64",
+              "minimum": 1
              }
             }
            },

@@ -168,7 +168,7 @@ export interface TargetResource {
          */
         type: 'Bash' | 'Posix';
         /**
-         * Whether commands are wrapped so that the gateway learns each exit status.
+         * Whether commands are handed to the login shell as `exec bash -c`: for accounts whose login shell reads another grammar (fish, csh, zsh).
          */
         wrap: boolean;
       };
@@ -668,11 +668,15 @@ export interface AccessPolicyResource {
            */
           operations: ('Read' | 'Write' | 'List')[];
           /**
-           * Paths as patterns.
+           * Paths as patterns, absolute: * and ? inside a part, ** for any parts.
            *
            * Items: One pattern.
            */
           paths: string[];
+          /**
+           * The most bytes that one operation may move; omitted means no limit.
+           */
+          maxBytes?: number;
         };
         /**
          * Port forwarding.

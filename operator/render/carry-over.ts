@@ -15,7 +15,7 @@ export interface InForcePolicy {
 /** Targets that are broken now, as they are in the last good config: same uid, at the port that is theirs now, with the labels of now (labels are in no generation). */
 export function carryTargets(resources: readonly TargetResource[], compiled: readonly Target[], listenPorts: ReadonlyMap<string, number>, lastGood: ProxyConfig | null): readonly Target[] {
   const fine = new Set(compiled.map((target) => target.name));
-  return resources.filter(({ metadata, spec }) => !fine.has(metadata.name) && spec.postgres !== undefined).flatMap(({ metadata }) => {
+  return resources.filter(({ metadata }) => !fine.has(metadata.name)).flatMap(({ metadata }) => {
     const last = lastGood?.targets.find((target) => target.uid !== '' && target.uid === metadata.uid);
     return last === undefined ? [] : [{ ...last, labels: { ...metadata.labels }, listenPort: listenPorts.get(metadata.name) ?? last.listenPort }];
   });

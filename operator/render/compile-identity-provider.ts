@@ -61,6 +61,7 @@ function compileIdentityProvider({ metadata, spec }: IdentityProviderResource, f
     caBundle: spec.caBundle ?? null,
     algorithms: [...spec.algorithms].sort(),
     clockSkewSeconds: durationSeconds(spec.clockSkew, ['spec', 'clockSkew'], findings, { min: 0, max: 60 }),
+    ...(spec.deviceLogin === undefined ? {} : { deviceLogin: { clientId: spec.deviceLogin.clientID, scopes: ['openid', ...[...spec.deviceLogin.scopes ?? []].filter((scope) => scope !== 'openid').sort()] } }),
   };
 }
 

@@ -33,6 +33,7 @@ export function compilePolicy(resource: AccessPolicyResource, targets: readonly 
     digest: specDigest(resource),
     subjects: compileSubjects(spec.subjects, findings),
     targets: [...selected],
+    ...(spec.authMethods === undefined ? {} : { sshAuthMethods: authMethods.filter((method) => spec.authMethods?.includes(method)) }),
     access: {
       mode: spec.access.mode,
       approval: spec.access.approval === undefined ? null : compileApproval(spec.access.approval, 'Session', ['spec', 'access', 'approval'], findings),
@@ -49,6 +50,8 @@ export function compilePolicy(resource: AccessPolicyResource, targets: readonly 
   rejectUnreadable('policies', policy, findings);
   return { policy: findings.isRejected() ? null : policy, selected, restricts: policyRestricts(spec), problems: findings.problems };
 }
+
+const authMethods = ['Certificate', 'Ticket', 'Token', 'DeviceLogin'] as const;
 
 /** A PostgreSQL session is proven by a token, always: a policy that asks for another proof cannot be enforced there, and ignoring the field would widen it. */
 function checkAuthMethods(methods: Spec['authMethods'], postgresTargets: number, findings: Findings): void {

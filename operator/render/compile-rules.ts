@@ -3,6 +3,7 @@ import type { AccessPolicyResource } from '../../contract/api/v1alpha1.gen.ts';
 import { detectorNames } from '../../contract/detectors.ts';
 import { statementClasses } from '../../contract/proxy-config.ts';
 import type { Approval, MaskingRule, Rule, StatementClass } from '../../contract/proxy-config.ts';
+import { compileSshRule } from './compile-ssh-rule.ts';
 import { durationSeconds } from './durations.ts';
 import type { Findings } from './problem.ts';
 import { splitQualifiedName } from './qualified-names.ts';
@@ -19,31 +20,26 @@ const maxDecideWithinSeconds = 86_400;
 /** A year: an approval that outlives it is a standing grant and should be written as one. */
 const maxGrantSeconds = 31_536_000;
 
-/**
- * Compiles the rules of one policy that speak of PostgreSQL, in the order of their names; rules for SSH are left out with a warning.
- * Leaving those out is exact, not lax: they match no PostgreSQL statement, and SSH Targets are not served.
- */
+/** Compiles the rules of one policy, in the order of their names. */
 export function compileRules(rules: readonly RuleResource[], path: FieldPath, findings: Findings): Rule[] {
-  const compiled = rules.flatMap((rule, index): Rule[] => {
-    const at = [...path, index];
-    if (rule.postgres === undefined) {
-      findings.warn([...at, 'ssh'], 'UnsupportedValue', `the rule ${rule.name} is for ssh, which this version does not serve`);
-      return [];
-    }
-    return [{
-      name: rule.name,
-      action: rule.action,
-      message: rule.message ?? null,
-      approval: rule.approval === undefined ? null : compileApproval(rule.approval, 'Statement', [...at, 'approval'], findings),
-      postgres: {
-        statements: rule.postgres.statements === undefined ? null : expandStatements(rule.postgres.statements),
-        databases: rule.postgres.databases === undefined ? null : [...rule.postgres.databases].sort(),
-        tables: rule.postgres.tables === undefined ? null : compileTables(rule.postgres.tables, [...at, 'postgres', 'tables'], findings),
-        where: rule.postgres.where ?? null,
-      },
-    }];
-  });
-  return compiled.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return rules.map((rule, index) => compileRule(rule, [...path, index], findings)).sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function compileRule(rule: RuleResource, at: FieldPath, findings: Findings): Rule {
+  const { name, action, message = null } = rule;
+  const approval = rule.approval === undefined ? null : compileApproval(rule.approval, 'Statement', [...at, 'approval'], findings);
+  if (rule.ssh !== undefined) return { name, action, message, approval, ssh: compileSshRule(rule.ssh, action, [...at, 'ssh'], findings) };
+  // The schema: exactly one of the two.
+  const { statements, databases, tables, where = null } = rule.postgres ?? {};
+  return {
+    name, action, message, approval,
+    postgres: {
+      statements: statements === undefined ? null : expandStatements(statements),
+      databases: databases === undefined ? null : [...databases].sort(),
+      tables: tables === undefined ? null : compileTables(tables, [...at, 'postgres', 'tables'], findings),
+      where,
+    },
+  };
 }
 
 /** Compiles who approves and for how long. `scope` is the default where the resource names none. */

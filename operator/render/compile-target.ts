@@ -1,6 +1,7 @@
 import type { TargetResource } from '../../contract/api/v1alpha1.gen.ts';
 import { listenPortAnnotation } from '../../contract/names.ts';
 import type { Target } from '../../contract/proxy-config.ts';
+import { compileSshTarget } from './compile-ssh-target.ts';
 import { findingsOf, rejectUnreadable } from './problem.ts';
 import type { RenderProblem } from './problem.ts';
 
@@ -8,7 +9,7 @@ import type { RenderProblem } from './problem.ts';
 export const firstListenPort = 15_432;
 
 /**
- * Compiles the Targets of a namespace that this version can serve, in the order of their names.
+ * Compiles the Targets of a namespace, in the order of their names.
  *
  * Ports: from `listenPorts` (the operator's, by Target name), else the annotation `sallyport.dev/listen-port` (0 = any free port), else 15432 plus the Target's place in the
  * order of names, and the next free one where that is taken. So a new Target can move the ports of those behind it that have no annotation.
@@ -25,9 +26,9 @@ export function compileTargets(resources: readonly TargetResource[], listenPorts
     if (port === 'invalid') findings.reject(['metadata', 'annotations', listenPortAnnotation], 'Invalid', 'a port is a number from 0 to 65535');
     if (listenPort > 0 && given.has(listenPort)) findings.reject(['metadata', 'annotations', listenPortAnnotation], 'Invalid', `another Target listens on port ${listenPort}`);
     const target = compileTarget(resource, listenPort, findings);
-    if (target !== null) rejectUnreadable('targets', target, findings);
+    rejectUnreadable('targets', target, findings);
     problems.push(...findings.problems);
-    if (target === null || findings.isRejected()) return;
+    if (findings.isRejected()) return;
     given.add(listenPort);
     targets.push(target);
   });
@@ -49,21 +50,16 @@ function nextFree(from: number, taken: Set<number>): number {
   return port;
 }
 
-function compileTarget(resource: TargetResource, listenPort: number, findings: ReturnType<typeof findingsOf>): Target | null {
-  const { postgres } = resource.spec;
-  if (postgres === undefined) {
-    findings.warn(['spec', 'ssh'], 'UnsupportedValue', 'ssh targets are not served by this version');
-    return null;
-  }
+function compileTarget({ metadata, spec }: TargetResource, listenPort: number, findings: ReturnType<typeof findingsOf>): Target {
+  const identity = { name: metadata.name, uid: metadata.uid ?? '', generation: metadata.generation ?? 0, labels: { ...metadata.labels }, listenPort };
+  if (spec.ssh !== undefined) return { ...identity, ssh: compileSshTarget(spec.ssh, ['spec', 'ssh'], findings) };
+  // The schema: exactly one of the two, so what is empty here is refused below.
+  const postgres = spec.postgres ?? { host: '', port: 0, tls: { mode: 'VerifyFull', channelBinding: 'Prefer' }, credentials: { secretRef: { name: '' } } };
   if (postgres.databases === undefined || postgres.databases.length === 0) {
     findings.reject(['spec', 'postgres', 'databases'], 'Invalid', 'name at least one database: a session may open only those that are listed');
   }
   return {
-    name: resource.metadata.name,
-    uid: resource.metadata.uid ?? '',
-    generation: resource.metadata.generation ?? 0,
-    labels: { ...resource.metadata.labels },
-    listenPort,
+    ...identity,
     postgres: {
       host: postgres.host,
       port: postgres.port,

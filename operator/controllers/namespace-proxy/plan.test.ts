@@ -123,7 +123,7 @@ describe('conditions', () => {
     ['one of two has applied it', { proxyConfig: applied, pods: [readyPod('p0'), readyPod('p1')], generated: serviceOf('a') }, 'Programmed=False/Partial Ready=False/Partial BypassBlocked=False/NotRequested', 'InProgress'],
     ['a Secret is missing', { proxyConfig: applied, pods: [readyPod('p0')], secrets: new Map([['gateway', null]]), generated: serviceOf('a') }, 'ResolvedRefs=False/SecretNotFound Ready=False/SecretNotFound BypassBlocked=False/NotRequested', 'InProgress'],
     ['it is not accepted', { foreignServices: new Set(['a']) }, 'Accepted=False/NameConflict Programmed=False/Pending Ready=False/NameConflict BypassBlocked=False/NotRequested', 'Failed'],
-    ['it is for SSH', { targets: [{ ...a, spec: { ssh: { host: 'h', port: 22, credentials: { secretRef: { name: 'gateway' } }, accounts: ['x'], level: 'Exec' as const } } }] }, 'Accepted=False/UnsupportedValue Programmed=False/Pending Ready=False/UnsupportedValue BypassBlocked=False/NotRequested', 'Failed'],
+    ['it is for SSH and has no host key', { targets: [{ ...a, spec: { ssh: { host: 'h', port: 22, credentials: { secretRef: { name: 'gateway' } }, accounts: ['x'], level: 'Exec' as const } } }] }, 'Accepted=False/Invalid Programmed=False/Pending Ready=False/Invalid BypassBlocked=False/NotRequested', 'Failed'],
     ['isolation is asked for and no proxy is there', { targets: [stored(aTarget('payments', 'a', { isolation: { mode: 'ProxyOnly' } }))] }, 'Programmed=False/Pending Ready=False/Pending BypassBlocked=Unknown/Pending', 'InProgress'],
   ] as const)('of a Target: %s', (_name, change, expected, health) => {
     const made = context(change as never);

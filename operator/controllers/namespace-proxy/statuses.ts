@@ -78,7 +78,6 @@ export function proxyConfigStatus(facts: NamespaceFacts, proxyConfig: ProxyConfi
 function targetAccepted(context: StatusContext, target: TargetResource): Wanted {
   const { verdict } = context;
   const { name } = target.metadata;
-  if (target.spec.postgres === undefined) return { type: 'Accepted', status: 'False', reason: 'UnsupportedValue', message: 'ssh Targets are not served by this version' };
   return acceptedCondition(verdict, 'Target', name, problemsOf(verdict.render, 'Target', name), withholding(verdict, name));
 }
 
