@@ -40,7 +40,11 @@ export type SshItem =
   | { readonly kind: 'unknown'; readonly reason: string }
   | { readonly kind: 'level'; readonly level: Exclude<SshLevel, 'Exec'> }
   /** `path` is absolute and resolved where the protocol can tell, else as the client wrote it. `bytes`: known size of a write, else null. */
-  | { readonly kind: 'file'; readonly operation: 'Read' | 'Write' | 'List'; readonly path: string; readonly bytes: number | null }
+  | {
+    readonly kind: 'file'; readonly operation: 'Read' | 'Write' | 'List'; readonly path: string; readonly bytes: number | null;
+    /** What lies below the path, where it is a directory: `All` of it is meant too, so only a pattern that ends with `**` permits it; `Moved` along, so rules that deny or hold something there speak up. */
+    readonly below?: 'All' | 'Moved';
+  }
   /** `destination` is `host:port` as written. */
   | { readonly kind: 'forward'; readonly direction: 'to' | 'listen'; readonly destination: string }
   | { readonly kind: 'agent' }

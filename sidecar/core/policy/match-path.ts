@@ -13,6 +13,17 @@ export function restrictsPath(pattern: string, path: string): boolean {
   return !path.startsWith('/') || partsOf(path).includes('..') || matchesParts(partsOf(pattern), partsOf(path), () => null);
 }
 
+/** Whether a pattern of a rule that denies or holds may speak about something below a path: `/srv/drop/keys/**` does about what is below `/srv`. */
+export function restrictsBelow(pattern: string, path: string): boolean {
+  const parts = partsOf(path);
+  let reached: ReadonlySet<number> = new Set([0]);
+  // As soon as a beginning of the pattern is the path, its rest is about what is below.
+  return parts.length === 0 || partsOf(pattern).some((part) => {
+    reached = part === '**' ? passAny(reached, parts, () => null) : passOne(part, reached, parts, () => null);
+    return reached.has(parts.length);
+  });
+}
+
 /** `/srv//drop/./x/` and `/srv/drop/x` are one file. */
 function partsOf(path: string): readonly string[] {
   return path.split('/').filter((part) => part !== '' && part !== '.');

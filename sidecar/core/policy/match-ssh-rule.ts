@@ -1,8 +1,8 @@
 import type { SshMatch, SshRule } from '../../../contract/proxy-config.ts';
 import type { ShellCommand } from '../shell/shell-facts.ts';
 import type { SshItem } from './decision.ts';
-import { matchesCommand } from './match-words.ts';
-import { permitsPath, restrictsPath } from './match-path.ts';
+import { matchesCommand } from '../shell/match-words.ts';
+import { permitsPath, restrictsBelow, restrictsPath } from './match-path.ts';
 
 /** Whether a rule speaks about an item. `maybe`: it cannot be known, which only rules that deny or hold ever say. */
 export type SshVerdict = 'yes' | 'no' | 'maybe';
@@ -33,7 +33,7 @@ export function coversItem(rule: SshRule, item: SshItem): boolean {
   const { match } = rule.ssh;
   if (item.kind === 'command') return match.kind === 'Commands' && item.command.writes.every(({ path }) => path === null || match.writes.some((glob) => permitsPath(glob, path)));
   if (item.kind !== 'file' || match.kind !== 'Files') return true;
-  return match.paths.some((glob) => permitsPath(glob, item.path)) && (match.maxBytes === null || item.bytes === null || item.bytes <= match.maxBytes);
+  return match.paths.some((glob) => permitsFile(glob, item)) && (match.maxBytes === null || item.bytes === null || item.bytes <= match.maxBytes);
 }
 
 function yesIf(matched: boolean): SshVerdict {
@@ -45,8 +45,14 @@ function matchesAny(patterns: readonly (readonly string[])[], command: ShellComm
   return verdicts.includes('yes') ? 'yes' : verdicts.includes('maybe') ? 'maybe' : 'no';
 }
 
-function matchesFile(match: Extract<SshMatch, { kind: 'Files' }>, { path }: Extract<SshItem, { kind: 'file' }>, isAllow: boolean): boolean {
-  return match.paths.some((glob) => (isAllow ? permitsPath(glob, path) : restrictsPath(glob, path)));
+type FileItem = Extract<SshItem, { kind: 'file' }>;
+
+function matchesFile(match: Extract<SshMatch, { kind: 'Files' }>, item: FileItem, isAllow: boolean): boolean {
+  return match.paths.some((glob) => (isAllow ? permitsFile(glob, item) : restrictsPath(glob, item.path) || (item.below !== undefined && restrictsBelow(glob, item.path))));
+}
+
+function permitsFile(glob: string, { path, below }: FileItem): boolean {
+  return permitsPath(glob, path) && (below !== 'All' || /(^|\/)\*\*\/*$/.test(glob));
 }
 
 /** The target resolves names, so text is all that can be compared: exactly to permit, without case and a final dot of the host to deny or hold. */
