@@ -71,6 +71,12 @@ node: build ## a Kubernetes node with the chart installed, until Ctrl-C; prints 
 leaks: node-check ## run leak cases: make leaks FILE=e2e/leaks/leak_channels.json
 	@$(NODE) e2e/leaks/run-leaks.ts $(or $(FILE),e2e/leaks/leak_channels.json)
 
+shell-cases: node-check ## verdicts of inspection for shell texts: make shell-cases FILE=sidecar/core/shell/testdata/ssh_cases.json
+	@$(NODE) tools/shell-cases.ts $(FILE)
+
+usefulness: node-check ## everyday statements on a schema with masked columns, directly and through the gateway: make usefulness FILE=corpus.sql VERBOSE=1
+	@$(NODE) e2e/usefulness/run-usefulness.ts $(FILE) $(if $(VERBOSE),--verbose)
+
 fuzz: node-check ## COUNT=1000000 hostile frames and startup packets, repeatable with SEED
 	@$(NODE) e2e/fuzz/fuzz.ts $(or $(COUNT),1000000) $(SEED)
 
@@ -101,4 +107,4 @@ image: build ## the container image, with docker, podman or buildah: NAME=localh
 clean: node-check ## remove what was built
 	rm -rf dist coverage .demo
 
-.PHONY: help setup node-check demo demo-cluster test verify generate lint typecheck unit coverage e2e cluster node leaks fuzz model kills bench bench-operator stats build manifests clean
+.PHONY: help setup node-check demo demo-cluster test verify generate lint typecheck unit coverage e2e cluster node leaks shell-cases fuzz model kills bench bench-operator stats build manifests clean

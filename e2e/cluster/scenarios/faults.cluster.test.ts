@@ -89,14 +89,14 @@ const schema = 'create table load (session int, number int, primary key (session
     await eventually('every watch of the proxies is open again', async () => sumOf((await requestsOfGroup(cluster, 'sallyport.dev')).watches) >= sumOf(before.watches), 150_000);
     const reconnectedMs = performance.now() - backMs;
     await cluster.must(['rollout', 'status', 'deployment/sallyport-operator', '-n', 'sallyport-system', '--timeout=120s']);
-    await eventually('a minute passed', () => performance.now() - backMs > reconnectedMs + 60_000, 65_000);
+    await eventually('some time passed', () => performance.now() - backMs > reconnectedMs + 25_000, 30_000);
     const after = await requestsOfGroup(cluster, 'sallyport.dev');
     const result = await load.stop();
-    process.stderr.write(`outage ${outageMs / 1_000} s: ${result.acknowledged.length} inserts, slowest ${Math.round(result.slowestMs)} ms, longest silence ${Math.round(result.longestSilenceMs)} ms; ${sumOf(before.watches)} watches of proxies open again ${Math.round(reconnectedMs)} ms after the API server was ready; ${sumOf(after.ended)} requests to sallyport.dev up to a minute later: ${JSON.stringify(after.ended)}\n`);
+    process.stderr.write(`outage ${outageMs / 1_000} s: ${result.acknowledged.length} inserts, slowest ${Math.round(result.slowestMs)} ms, longest silence ${Math.round(result.longestSilenceMs)} ms; ${sumOf(before.watches)} watches of proxies open again ${Math.round(reconnectedMs)} ms after the API server was ready; ${sumOf(after.ended)} requests to sallyport.dev up to 25 s later: ${JSON.stringify(after.ended)}\n`);
 
     expect(result.failures).toEqual([]);
     // Two proxies and two operators: lists and watches of each kind once or twice, a GET each 10 s, session writes within their budget.
-    expect(sumOf(after.ended)).toBeLessThan(200);
+    expect(sumOf(after.ended)).toBeLessThan(150);
     expect((await world.direct('select count(*) from load')).out.trim()).toBe(String(result.acknowledged.length));
     expect((await world.direct("select count(*) from information_schema.columns where table_name = 'orders' and column_name = 'note'")).out.trim()).toBe('0');
     const records = await recordsOf(cluster, 'faults-outage');
