@@ -1,6 +1,7 @@
 import type { ShellParser } from '../ports.ts';
 import { checkCommandText } from './check-text.ts';
-import { collect, findTextProblem, type NestedText } from './collect.ts';
+import { collect, findTextProblem } from './collect.ts';
+import type { NestedText } from './interpret-command.ts';
 import type { LoginShellType, ShellCommand, ShellFacts, ShellUnknown } from './shell-facts.ts';
 import type { Script } from './tree.ts';
 

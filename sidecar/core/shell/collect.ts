@@ -1,17 +1,11 @@
 import { findDeceptiveCharacter } from './check-text.ts';
 import { findBashism } from './posix.ts';
 import { readWord } from './read-word.ts';
-import { interpretCommand, type Run, type StandardInput } from './interpret-command.ts';
+import { interpretCommand, type NestedText } from './interpret-command.ts';
+import type { StandardInput } from './programs/program.ts';
 import type { LoginShellType, ShellCommand, ShellUnknown, ShellWord, ShellWrite } from './shell-facts.ts';
 import type { Arithmetic, Assignment, Node, ParameterExpansion, Part, Redirection, Script, Statement, Test, Word } from './tree.ts';
 import { isSensitiveVariable } from './variables.ts';
-
-/** A text that one of the commands hands to a shell. */
-export interface NestedText {
-  readonly text: string;
-  readonly shell: LoginShellType;
-  readonly writes: readonly ShellWrite[];
-}
 
 /** What one parsed text would run by itself; `nested` is still to be parsed. */
 export interface Collected {
@@ -74,7 +68,8 @@ function walk(place: Place, node: Node): void {
     case 'Redirected': {
       const redirected = walkRedirections(place, node.redirects);
       if (redirected.writes.length > place.writes.length) noteLostWrites(place, node.command, redirected.writes);
-      return walk(redirected, node.command);
+      // What an earlier command inside takes of a here-document is not known, so the rest is not either.
+      return walk({ ...redirected, input: typeof redirected.input === 'string' ? redirected.input : 'other' }, node.command);
     }
     case 'If':
       walk(place, node.clause);
@@ -155,22 +150,23 @@ function walkCommand(place: Place, node: Extract<Node, { type: 'Command' }>): vo
     return;
   }
   const name = walkWord(place, node.name);
-  if (name.kind === 'dynamic') unknown(place, "the program's name is an expansion", source);
   const words: ShellWord[] = [name];
-  const assigned: string[] = [];
   for (const item of node.suffix) {
     if (item.type === 'Word') words.push(walkWord(place, item));
-    else if (item.type === 'Assignment') {
-      walkAssignment(place, item);
-      assigned.push(item.name);
-      words.push({ kind: 'dynamic', source: item.text, single: true, prefix: `${item.name}=`, dashless: true, ...{} });
-    }
+    else if (item.type === 'Assignment') words.push(walkAssignedWord(place, item));
   }
-  const run: Run = { shell: place.shell, source, writes: redirected.writes, input: redirected.input, assigned: assigned.length > 0 };
-  const effects = interpretCommand(words, run);
+  const effects = interpretCommand(words, { shell: place.shell, source, writes: redirected.writes, input: redirected.input });
   place.found.commands.push(...effects.commands);
   for (const { reason, source: part } of effects.unknowns) unknown(place, reason, part);
   place.found.nested.push(...effects.nested);
+}
+
+/** `A=$x` behind `export`: bash does not split its value; older POSIX shells do. */
+function walkAssignedWord(place: Place, assignment: Assignment): ShellWord {
+  const value = walkAssignment(place, assignment);
+  if (value?.kind === 'static') return { kind: 'static', text: `${assignment.name}${assignment.append === true ? '+' : ''}=${value.text}` };
+  if (assignment.index !== undefined || (place.shell === 'Posix' && value?.single !== true)) return { kind: 'dynamic', source: assignment.text };
+  return { kind: 'dynamic', source: assignment.text, single: true, prefix: `${assignment.name}=`, dashless: true };
 }
 
 /** Reads a word and everything that runs inside it. */
@@ -311,23 +307,22 @@ function nameVariable(place: Place, name: string, source: string): void {
   else if (isSensitiveVariable(name)) unknown(place, `setting ${name} can change what later commands run`, source);
 }
 
-function walkAssignment(place: Place, assignment: Assignment): void {
+/** The value, null for a list. */
+function walkAssignment(place: Place, assignment: Assignment): ShellWord | null {
   nameVariable(place, assignment.name, assignment.text);
   if (assignment.append === true) bashOnly(place, '+=', assignment.text);
   if (assignment.index !== undefined) {
     bashOnly(place, 'an array', assignment.text);
     walkIndex(place, assignment.index, assignment.text);
   }
-  if (assignment.value.type === 'Word') {
-    walkWord(place, assignment.value);
-    return;
-  }
+  if (assignment.value.type === 'Word') return walkWord(place, assignment.value);
   bashOnly(place, 'an array', assignment.text);
   for (const element of assignment.value.elements) {
     walkWord(place, element);
     const index = /^\[(.*?)\]\+?=/su.exec(element.text)?.[1];
     if (element.text.startsWith('[') && (index === undefined || !isInteger(index))) unknown(place, 'a subscript is arithmetic and may run commands', assignment.text);
   }
+  return null;
 }
 
 function walkRedirections(place: Place, redirections: readonly Redirection[]): Place {
@@ -364,9 +359,8 @@ function walkRedirections(place: Place, redirections: readonly Redirection[]): P
 }
 
 function readHereDocument({ body, delimiter, operator }: Extract<Redirection, { type: 'HereDoc' }>): StandardInput {
-  if (operator === '<<-') return delimiter?.quoted === true ? { text: body.text.replaceAll(/^\t+/gmu, '') } : 'other';
-  if (delimiter?.quoted === true) return { text: body.text };
-  return /[$`\\]/u.test(body.text) ? 'other' : { text: body.text };
+  if (delimiter?.quoted !== true && /[$`\\]/u.test(body.text)) return 'other';
+  return { text: operator === '<<-' ? body.text.replaceAll(/^\t+/gmu, '') : body.text };
 }
 
 function walkRedirect(place: Place, operator: string, target: ShellWord, written: string, writes: ShellWrite[], source: string): void {
