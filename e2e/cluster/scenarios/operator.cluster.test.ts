@@ -51,11 +51,15 @@ const policy = (namespace: string, name: string): object => ({
     const { server, ca, token, close } = await cluster.apiServer();
     client = createKubeClient({ server, ca: async () => Buffer.from(ca), headers: async () => ['authorization', `Bearer ${token}`] });
     end = close;
+    // In a namespace that is being deleted nothing may be created: what an earlier scenario left would count as refused here.
+    await eventually('no namespace is on its way out', async () => !(await cluster.must(['get', 'namespaces', '-o', 'jsonpath={.items[*].status.phase}'])).includes('Terminating'), 120_000);
     refusedBefore = (await operatorRequests()).refused;
     await cluster.apply(base(one) + target(one, 'orders-db') + base(two) + target(two, 'orders-db') + target(two, 'second-db'));
     await cluster.waitFor('condition=Ready', ['target', '--all'], one, 120);
     await cluster.waitFor('condition=Ready', ['target', '--all'], two, 120);
-  }, 240_000);
+    // Ready means that each proxy which is up serves it; the second one may still be on its way.
+    for (const namespace of [one, two]) await cluster.must(['rollout', 'status', 'deployment/sallyport-proxy', '-n', namespace, '--timeout=120s']);
+  }, 420_000);
 
   afterAll(async () => {
     await cluster.kubectl(['delete', 'namespace', one, two, '--wait=false']);
