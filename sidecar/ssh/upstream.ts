@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { Client, type NegotiatedAlgorithms } from 'ssh2';
+import ssh2, { type Client, type NegotiatedAlgorithms } from 'ssh2';
 
 import type { SshTransport } from '../../contract/audit.ts';
 import type { SshTarget } from '../../contract/proxy-config.ts';
@@ -66,7 +66,7 @@ export async function connectSshTarget(permit: Permit, ask: { readonly account: 
 async function openOnce(target: SshTarget, ask: { readonly account: string; readonly sessionId: string }, secret: string, credential: TargetCredential, deps: SshUpstreamDeps): Promise<SshUpstream> {
   const socket = await dial(target, deps.signal);
   const closed = new AbortController();
-  const client = new Client();
+  const client = new ssh2.Client();
   const fail = (error: unknown): void => {
     if (!closed.signal.aborted) closed.abort(error instanceof SallyportError ? error : new SallyportError('CONNECTION_LOST', {}, { cause: error }));
     socket.destroy();
