@@ -30,6 +30,8 @@ export interface SshContext {
   readonly parser: ShellParser;
   /** A text as records and approvers may show it: values that the policies mask are masked. */
   readonly redact: (text: string) => string;
+  /** A new mask for one stream of text, or null where the policies mask no text: bytes then pass as they are. */
+  readonly textMask: (mode: 'exec' | 'pty') => TextMask | null;
   /** Count while something goes on: `running` says that the session is not idle, `held` that a person is waited for. */
   readonly activity: { running: number; held: number };
   readonly totals: { bytes: number; denied: number };
@@ -39,6 +41,17 @@ export interface SshContext {
   readonly fail: (error: unknown) => void;
   /** Aborted when the session ends; the reason is a Denial. */
   readonly ended: AbortSignal;
+}
+
+/** What `createTextMask` makes (`core/masking/text-stream.ts`). */
+export interface TextMask {
+  push(chunk: Uint8Array): Uint8Array;
+  /** What is held back only because more could come. */
+  idle(): Uint8Array;
+  end(): Uint8Array;
+  readonly hits: number;
+  /** Set once the stream is no text: nothing more of it may go on. */
+  readonly problem: unknown;
 }
 
 /** What a channel was permitted to run, and under which number it was recorded. */
