@@ -10,13 +10,14 @@ test.each([
   [String.raw`echo "a\"b\\c\d" 'x\y' q\'s`, ['echo', String.raw`a"b\c\d`, String.raw`x\y`, "q's"]],
   ["printf '%s;|&' ''", ['printf', '%s;|&', '']],
   ['/usr/bin/systemctl restart nginx', ['/usr/bin/systemctl', 'restart', 'nginx']],
+  ['* **', ['*', '**']],
   ['rm -rf', ['rm', '-rf']],
 ])('%j is the words that a shell would see', (text, words) => {
   expect(splitCommandPattern(text)).toEqual({ outcome: 'words', words });
 });
 
 test.each([
-  ['', 'name a program'], ['   ', 'name a program'], ["''", 'begins with the name'], ['* x', 'begins with the name'], ['** x', 'begins with the name'],
+  ['', 'name a program'], ['   ', 'name a program'], ["''", 'begins with the name'], ['** x', 'begins with the name'],
   ['ls ** -l', 'only be the last'], ["echo 'x", 'nothing that ends it'], ['echo "x', 'nothing that ends it'], ['echo x\\', 'nothing that ends it'],
   ['ls /srv/*.log', 'one whole word'], ["ls '*'", 'one whole word'], [String.raw`ls \*`, 'one whole word'], ['echo "$HOME"', 'use single quotes'], ['echo "`id`"', 'use single quotes'],
   ['ls;id', 'plain words'], ['ls | wc', 'plain words'], ['a && b', 'plain words'], ['echo $x', 'plain words'], ['cat <f', 'plain words'], ['ls {a,b}', 'plain words'], ['ls ~/x', 'plain words'],

@@ -16,7 +16,7 @@ export function splitCommandPattern(text: string): CommandPattern {
   }
   const [program] = words;
   if (program === undefined) return { outcome: 'refused', message: 'name a program' };
-  if (program === '*' || program === '**' || program === '') return { outcome: 'refused', message: 'a pattern begins with the name of a program' };
+  if (program === '**' || program === '') return { outcome: 'refused', message: 'a pattern begins with the name of a program, or * for any' };
   if (words.slice(0, -1).includes('**')) return { outcome: 'refused', message: '** stands for any words, so it can only be the last one' };
   return { outcome: 'words', words };
 }

@@ -1,6 +1,7 @@
-import { type Approval, type Policy, type PostgresRule, type PostgresTarget, type ProxyConfig, type Rule, type Schedule, type StatementClass, type Subject, type Target, parseProxyConfig, statementClasses } from '../../contract/proxy-config.ts';
+import { type Approval, type Policy, type PostgresRule, type PostgresTarget, type ProxyConfig, type Rule, type Schedule, type SshMatch, type SshRule, type SshTarget, type StatementClass, type Subject, type Target, parseProxyConfig, statementClasses } from '../../contract/proxy-config.ts';
 import { type Identity, subjectKey } from '../../sidecar/core/identity/identity.ts';
-import type { CommandFacts, CommandPair, Grant } from '../../sidecar/core/policy/decision.ts';
+import type { CommandFacts, CommandPair, Grant, SshCommand, SshItem } from '../../sidecar/core/policy/decision.ts';
+import type { ShellWord } from '../../sidecar/core/shell/shell-facts.ts';
 
 /** Short forms for tests and vectors: what is left out gets the value that restricts nothing. */
 export interface ShortApproval { readonly groups: readonly string[]; readonly required?: number; readonly decideWithin?: number; readonly scope?: Approval['scope']; readonly ttl?: number }
@@ -14,12 +15,30 @@ export interface ShortRule {
   readonly tables?: readonly string[];
   readonly where?: 'Missing' | 'Present';
   readonly approval?: ShortApproval;
+  readonly ssh?: ShortSshRule;
+}
+/** Words of `commands` are parted by blanks. */
+export interface ShortSshRule {
+  readonly accounts?: readonly string[];
+  readonly commands?: readonly string[];
+  readonly pty?: boolean;
+  readonly stdin?: 'Closed' | 'Attach';
+  readonly writes?: readonly string[];
+  readonly output?: 'Text' | 'Binary';
+  readonly unmasked?: boolean;
+  readonly unknown?: true;
+  readonly level?: 'CommandMode' | 'RawShell';
+  readonly files?: { readonly operations: readonly ('Read' | 'Write' | 'List')[]; readonly paths: readonly string[]; readonly maxBytes?: number };
+  readonly forward?: { readonly to?: readonly string[]; readonly listen?: readonly string[] };
+  readonly agent?: true;
+  readonly x11?: true;
 }
 export interface ShortPolicy {
   readonly generation?: number;
   /** `group:sre`, `user:ann`, `sa:ci/migrator`, `claims:EXPRESSION`. */
   readonly subjects?: readonly string[];
   readonly targets?: readonly string[];
+  readonly authMethods?: readonly NonNullable<Policy['sshAuthMethods']>[number][];
   readonly onRequest?: ShortApproval;
   /** `Mon,Tue 07:00-19:00 America/New_York`; days may be `*`. */
   readonly when?: readonly string[];
@@ -28,7 +47,7 @@ export interface ShortPolicy {
   readonly masking?: Policy['masking'];
   readonly recording?: Partial<Policy['recording']>;
 }
-export interface ShortIdentity { readonly user?: string; readonly groups?: readonly string[]; readonly sa?: string; readonly claims?: Readonly<Record<string, unknown>>; readonly actors?: readonly string[]; readonly expires?: string; readonly provider?: string }
+export interface ShortIdentity { readonly user?: string; readonly groups?: readonly string[]; readonly sa?: string; readonly claims?: Readonly<Record<string, unknown>>; readonly actors?: readonly string[]; readonly expires?: string; readonly provider?: string; readonly authMethod?: NonNullable<Identity['authMethod']> }
 export interface ShortGrant { readonly policy: string; readonly generation?: number; readonly rule?: string; readonly scope?: 'Session' | 'Window'; readonly session?: string; readonly user?: string; readonly actors?: readonly string[]; readonly target?: string; readonly until: string }
 
 const issuer = 'https://idp.bank.example';
@@ -38,6 +57,7 @@ export function aPolicy(name: string, short: ShortPolicy = {}): Policy {
   return {
     name, uid: `uid-${name}`, generation: short.generation ?? 1, digest: `sha256:${name}`,
     subjects: (short.subjects ?? ['group:staff']).map(readSubject), targets: [...(short.targets ?? ['orders-db'])],
+    ...(short.authMethods === undefined ? {} : { sshAuthMethods: [...short.authMethods] }),
     access: short.onRequest === undefined ? { mode: 'Standing', approval: null } : { mode: 'OnRequest', approval: anApproval({ scope: 'Session', ttl: 3600, ...short.onRequest }) },
     when: (short.when ?? []).map(readSchedule),
     limits: { sessionSeconds: null, idleSeconds: null, concurrentSessions: null, rowsPerStatement: null, bytesPerStatement: null, ...short.limits },
@@ -45,14 +65,25 @@ export function aPolicy(name: string, short: ShortPolicy = {}): Policy {
   };
 }
 
-export function aRule(short: ShortRule): PostgresRule {
+export function aRule(short: ShortRule): PostgresRule | SshRule {
+  const rule = { name: short.name, action: short.action, message: short.message ?? null, approval: short.approval === undefined ? null : anApproval(short.approval) };
+  if (short.ssh !== undefined) return { ...rule, ssh: { accounts: short.ssh.accounts === undefined ? null : [...short.ssh.accounts], match: anSshMatch(short.ssh), unmasked: short.ssh.unmasked ?? false } };
   return {
-    name: short.name, action: short.action, message: short.message ?? null, approval: short.approval === undefined ? null : anApproval(short.approval),
+    ...rule,
     postgres: {
       statements: short.statements === undefined ? null : [...short.statements], databases: short.databases === undefined ? null : [...short.databases],
       tables: short.tables === undefined ? null : short.tables.map(readRelation), where: short.where ?? null,
     },
   };
+}
+
+function anSshMatch(short: ShortSshRule): SshMatch {
+  const { commands, files, forward, level } = short;
+  if (commands !== undefined) return { kind: 'Commands', patterns: commands.map((text) => text.split(' ')), pty: short.pty ?? false, stdin: short.stdin ?? 'Closed', writes: [...short.writes ?? []], output: short.output ?? 'Text' };
+  if (files !== undefined) return { kind: 'Files', operations: [...files.operations], paths: [...files.paths], maxBytes: files.maxBytes ?? null };
+  if (forward !== undefined) return { kind: 'Forward', to: [...forward.to ?? []], listen: [...forward.listen ?? []] };
+  if (level !== undefined) return { kind: 'Level', level };
+  return { kind: short.unknown === true ? 'Unknown' : short.agent === true ? 'Agent' : 'X11' };
 }
 
 export function anApproval(short: ShortApproval): Approval {
@@ -63,6 +94,16 @@ export function aTarget(name = 'orders-db', databases: readonly string[] = []): 
   return {
     name, uid: `uid-${name}`, generation: 1, labels: {}, listenPort: 0,
     postgres: { host: 'db.internal', port: 5432, tls: { mode: 'VerifyFull', serverName: null, channelBinding: 'Prefer', caSecret: null }, credentialsSecret: 'orders-gateway', databases: [...databases] },
+  };
+}
+
+export function anSshTarget(name = 'web-1', accounts: readonly string[] = ['deploy', 'ops'], level: SshTarget['ssh']['level'] = 'RawShell'): SshTarget {
+  return {
+    name, uid: `uid-${name}`, generation: 1, labels: {}, listenPort: 0,
+    ssh: {
+      host: 'web.internal', port: 22, hostKeys: ['ssh-ed25519 AAAA'], hostCertificateAuthorities: [], accounts: [...accounts], credentialsSecret: 'web-gateway', accountCredentials: {},
+      loginShell: { type: 'Bash', wrap: false }, level,
+    },
   };
 }
 
@@ -89,7 +130,7 @@ export function anIdentity(short: ShortIdentity = {}): Identity {
   return {
     provider: short.provider ?? 'okta', issuer, subject, username: subject, groups: short.groups ?? (serviceAccount === null ? ['staff'] : []), uid: null, email: null, serviceAccount,
     actors: (short.actors ?? []).map((actor) => ({ issuer, subject: actor })), tokenId: null, authTimeMs: null, acr: null, amr: [], issuedAtMs: null,
-    expiresAtMs: Date.parse(short.expires ?? '2030-01-01T00:00:00Z'), claims: { iss: issuer, sub: subject, ...short.claims },
+    ...(short.authMethod === undefined ? {} : { authMethod: short.authMethod }), expiresAtMs: Date.parse(short.expires ?? '2030-01-01T00:00:00Z'), claims: { iss: issuer, sub: subject, ...short.claims },
   };
 }
 
@@ -106,6 +147,38 @@ export function aGrant(short: ShortGrant): Grant {
 export function readCommand(database: string, pairs: readonly string[]): CommandFacts {
   const read = pairs.map(readPair);
   return { kind: read[0]?.class ?? 'Other', pairs: read, database };
+}
+
+/**
+ * `cmd rm -rf $x > /srv/y` (a word with `$` is dynamic; what follows `>` is written), `wrap nice` (needs no rule of its own), `unknown REASON`, `level RawShell`, `read|write|list PATH [BYTES]`,
+ * `to|listen HOST:PORT`, `agent`, `x11`.
+ */
+export function readSshCommand(account: string, items: readonly string[]): SshCommand {
+  return { kind: 'Exec', account, items: items.map(readSshItem) };
+}
+
+function readSshItem(text: string): SshItem {
+  const [kind = '', ...rest] = text.split(' ');
+  const [first = '', bytes] = rest;
+  switch (kind) {
+    case 'cmd': case 'wrap': return readShellCommand(rest, kind === 'cmd');
+    case 'unknown': return { kind, reason: rest.join(' ') };
+    case 'level': return { kind, level: first === 'RawShell' ? first : 'CommandMode' };
+    case 'read': return { kind: 'file', operation: 'Read', path: first, bytes: null };
+    case 'list': return { kind: 'file', operation: 'List', path: first, bytes: null };
+    case 'write': return { kind: 'file', operation: 'Write', path: first, bytes: bytes === undefined ? null : Number(bytes) };
+    case 'to': case 'listen': return { kind: 'forward', direction: kind, destination: first };
+    case 'agent': case 'x11': return { kind };
+    default: throw new Error(`not an item: ${text}`);
+  }
+}
+
+function readShellCommand(texts: readonly string[], needsRule: boolean): SshItem {
+  const end = texts.includes('>') ? texts.indexOf('>') : texts.length;
+  const words = texts.slice(0, end).map((text): ShellWord => (text.includes('$') ? { kind: 'dynamic', source: text } : { kind: 'static', text }));
+  const writes = texts.slice(end + 1).map((source) => ({ path: source.includes('$') ? null : source, source }));
+  const path = texts[0] ?? '';
+  return { kind: 'command', command: { program: path.slice(path.lastIndexOf('/') + 1), path, words, writes, needsRule } };
 }
 
 function readPair(text: string): CommandPair {

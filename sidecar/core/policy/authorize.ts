@@ -89,7 +89,7 @@ function whatIsRefused({ target, database, openSessions }: AuthorizeInput, accep
     if (databases.length > 0 && !databases.includes(database)) return deny('DATABASE_NOT_SERVED');
   }
   for (const policy of matched) {
-    const rule = [...policy.rules].sort(byName).find((candidate) => deniesEverything(candidate, database));
+    const rule = 'ssh' in target ? undefined : [...policy.rules].sort(byName).find((candidate) => deniesEverything(candidate, database));
     if (rule !== undefined) return deny('ACCESS_DENIED_BY_RULE', { detail: nameOf(policy, rule), ...(rule.message === null ? {} : { message: `access denied: ${rule.message}` }) });
   }
   const { concurrentSessions } = combineLimits(matched);
@@ -101,7 +101,7 @@ function grantsAccount(rule: Rule, account: string): boolean {
   return 'ssh' in rule && rule.action !== 'Deny' && (rule.ssh.accounts === null || rule.ssh.accounts.includes(account));
 }
 
-/** A session in which every statement is denied is refused at its door. */
+/** A PostgreSQL session in which every statement is denied is refused at its door. */
 function deniesEverything(rule: Rule, database: string): boolean {
   if ('ssh' in rule) return false;
   const { statements, databases, tables, where } = rule.postgres;
