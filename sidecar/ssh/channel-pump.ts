@@ -1,16 +1,52 @@
 import type { Readable, Writable } from 'node:stream';
 
+/** How often a writer that waits for room looks whether the other side is still there. */
+const lookMs = 500;
+
 /**
  * Writes bytes and waits until there is room for more, or the stream is over. Never rejects: what is written to a closed stream is lost, as it is on a wire.
  */
 export async function writeTo(stream: Writable, bytes: Uint8Array): Promise<void> {
-  if (stream.destroyed || stream.writableEnded || stream.write(bytes)) return;
-  await new Promise<void>((resolve) => {
+  if (!isOpen(stream) || stream.write(bytes)) return;
+  await roomOrEnd(stream);
+}
+
+/** Waits until everything that was written has been sent, or the stream is over. */
+export async function flushed(stream: Writable): Promise<void> {
+  const empty = (): boolean => stream.writableLength === 0;
+  while (isOpen(stream) && !empty()) {
+    const sent = Promise.withResolvers<void>();
+    stream.write(Buffer.alloc(0), () => sent.resolve());
+    await Promise.race([sent.promise, roomOrEnd(stream)]);
+  }
+}
+
+/** Says that no more comes, once all is sent; the other direction stays open. ssh2 closes a channel of its server side when it ends, so there only the end of data is said. */
+export async function endOutput(stream: Writable): Promise<void> {
+  await flushed(stream);
+  const channel = stream as Writable & { readonly server?: boolean; eof?(): void };
+  if (channel.server === true) channel.eof?.();
+  else stream.end();
+}
+
+/** ssh2 neither destroys a closed channel nor calls back what was written to it. */
+function isOpen(stream: Writable): boolean {
+  const channel = stream as Writable & { readonly outgoing?: { readonly state: string }; readonly _channel?: { readonly outgoing: { readonly state: string } } };
+  const state = (channel.outgoing ?? channel._channel?.outgoing)?.state;
+  return !stream.destroyed && !stream.writableEnded && (state === undefined || state === 'open');
+}
+
+function roomOrEnd(stream: Writable): Promise<void> {
+  return new Promise<void>((resolve) => {
+    const events = ['drain', 'close', 'error', 'finish'] as const;
     const done = (): void => {
-      for (const event of ['drain', 'close', 'error', 'finish']) stream.off(event, done);
+      clearInterval(timer);
+      for (const event of events) stream.off(event, done);
       resolve();
     };
-    for (const event of ['drain', 'close', 'error', 'finish']) stream.on(event, done);
+    // A channel that its peer closed raises `close` only after everything that it sent was read, and whoever should read may be waiting here.
+    const timer = setInterval(() => { if (!isOpen(stream)) done(); }, lookMs);
+    for (const event of events) stream.on(event, done);
   });
 }
 

@@ -6,26 +6,32 @@ export type TargetChannel =
   | { readonly outcome: 'opened'; readonly channel: ClientChannel; /** Null while none came. */ readonly exitStatus: () => number | null }
   | { readonly outcome: 'failed' };
 
-/** Opens a channel on the target. A refusal, an ended connection and a throw of the library are one answer: failed. */
+/** Opens a channel on the target. A refusal, an ended session and a throw of the library are one answer: failed. */
 export async function openOnTarget(context: SshContext, open: (done: (error: Error | undefined, channel: ClientChannel) => void) => unknown): Promise<TargetChannel> {
-  const { promise, resolve } = Promise.withResolvers<TargetChannel>();
-  const onEnd = (): void => resolve({ outcome: 'failed' });
-  context.ended.addEventListener('abort', onEnd, { once: true });
+  const channel = await answerOrEnd<ClientChannel>(context, (resolve) => open((error, opened) => {
+    if (error) return resolve(null);
+    if (context.ended.aborted) opened.close();
+    resolve(opened);
+  }));
+  if (channel === null) return { outcome: 'failed' };
+  let status: number | null = null;
+  channel.on('exit', (code: number | null) => { status = code; });
+  // The connection's own error ends it.
+  channel.on('error', () => undefined);
+  return { outcome: 'opened', channel, exitStatus: () => status };
+}
+
+/** What `ask` answers; null when the session ends before it does, or the library throws. */
+export async function answerOrEnd<T>(context: SshContext, ask: (resolve: (answer: T | null) => void) => void): Promise<T | null> {
+  const { promise, resolve } = Promise.withResolvers<T | null>();
+  const onEnd = (): void => resolve(null);
+  context.ended.addEventListener('abort', onEnd);
+  if (context.ended.aborted) onEnd();
   try {
-    open((error, channel) => {
-      if (error !== undefined && error !== null) return resolve({ outcome: 'failed' });
-      let status: number | null = null;
-      channel.on('exit', (code: number | null) => { status = code; });
-      // The connection's own error ends it.
-      channel.on('error', () => undefined);
-      if (context.ended.aborted) channel.close();
-      resolve({ outcome: 'opened', channel, exitStatus: () => status });
-    });
-  } catch {
-    resolve({ outcome: 'failed' });
-  }
-  try {
+    ask(resolve);
     return await promise;
+  } catch {
+    return null;
   } finally {
     context.ended.removeEventListener('abort', onEnd);
   }
