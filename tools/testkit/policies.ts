@@ -150,7 +150,7 @@ export function readCommand(database: string, pairs: readonly string[]): Command
 }
 
 /**
- * `cmd rm -rf $x > /srv/y` (a word with `$` is dynamic; what follows `>` is written), `wrap nice` (needs no rule of its own), `unknown REASON`, `level RawShell`, `read|write|list PATH [BYTES]`,
+ * `cmd rm -rf $x > /srv/y` (a word with `$` is dynamic; what follows `>` is written), `wrap nice` (needs no rule of its own), `unknown REASON`, `level RawShell`, `read|write|list PATH [BYTES|All|Moved]`,
  * `to|listen HOST:PORT`, `agent`, `x11`.
  */
 export function readSshCommand(account: string, items: readonly string[]): SshCommand {
@@ -159,18 +159,23 @@ export function readSshCommand(account: string, items: readonly string[]): SshCo
 
 function readSshItem(text: string): SshItem {
   const [kind = '', ...rest] = text.split(' ');
-  const [first = '', bytes] = rest;
+  const [first = ''] = rest;
   switch (kind) {
     case 'cmd': case 'wrap': return readShellCommand(rest, kind === 'cmd');
     case 'unknown': return { kind, reason: rest.join(' ') };
     case 'level': return { kind, level: first === 'RawShell' ? first : 'CommandMode' };
-    case 'read': return { kind: 'file', operation: 'Read', path: first, bytes: null };
-    case 'list': return { kind: 'file', operation: 'List', path: first, bytes: null };
-    case 'write': return { kind: 'file', operation: 'Write', path: first, bytes: bytes === undefined ? null : Number(bytes) };
+    case 'read': return readFileItem('Read', rest);
+    case 'list': return readFileItem('List', rest);
+    case 'write': return readFileItem('Write', rest);
     case 'to': case 'listen': return { kind: 'forward', direction: kind, destination: first };
     case 'agent': case 'x11': return { kind };
     default: throw new Error(`not an item: ${text}`);
   }
+}
+
+function readFileItem(operation: 'Read' | 'Write' | 'List', [path = '', more]: readonly string[]): SshItem {
+  const item = { kind: 'file', operation, path, bytes: more !== undefined && /^[0-9]+$/.test(more) ? Number(more) : null } as const;
+  return more === 'All' || more === 'Moved' ? { ...item, below: more } : item;
 }
 
 function readShellCommand(texts: readonly string[], needsRule: boolean): SshItem {

@@ -24,6 +24,14 @@ export function restrictsBelow(pattern: string, path: string): boolean {
   });
 }
 
+/** Whether a home or the whole of a file system may be this directory, so that what no wildcard reaches lies in it: `/`, `/root`, `/home/ann`, `/var/lib/ann` and those above them. */
+export function mayHoldProtected(path: string): boolean {
+  const [first, second, ...more] = partsOf(path);
+  if (first === undefined || first === 'root') return second === undefined;
+  if (first === 'home' || first === 'Users') return more.length === 0;
+  return first === 'var' && (second === undefined || ((second === 'lib' || second === 'spool') && more.length <= 1));
+}
+
 /** `/srv//drop/./x/` and `/srv/drop/x` are one file. */
 function partsOf(path: string): readonly string[] {
   return path.split('/').filter((part) => part !== '' && part !== '.');

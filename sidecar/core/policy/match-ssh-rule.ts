@@ -2,7 +2,7 @@ import type { SshMatch, SshRule } from '../../../contract/proxy-config.ts';
 import type { ShellCommand } from '../shell/shell-facts.ts';
 import type { SshItem } from './decision.ts';
 import { matchesCommand } from '../shell/match-words.ts';
-import { permitsPath, restrictsBelow, restrictsPath } from './match-path.ts';
+import { mayHoldProtected, permitsPath, restrictsBelow, restrictsPath } from './match-path.ts';
 
 /** Whether a rule speaks about an item. `maybe`: it cannot be known, which only rules that deny or hold ever say. */
 export type SshVerdict = 'yes' | 'no' | 'maybe';
@@ -51,8 +51,9 @@ function matchesFile(match: Extract<SshMatch, { kind: 'Files' }>, item: FileItem
   return match.paths.some((glob) => (isAllow ? permitsFile(glob, item) : restrictsPath(glob, item.path) || (item.below !== undefined && restrictsBelow(glob, item.path))));
 }
 
+/** Of a whole directory the names are not seen, so none that may be a home passes: what is in it would undo every other rule. */
 function permitsFile(glob: string, { path, below }: FileItem): boolean {
-  return permitsPath(glob, path) && (below !== 'All' || /(^|\/)\*\*\/*$/.test(glob));
+  return permitsPath(glob, path) && (below !== 'All' || (/(^|\/)\*\*\/*$/.test(glob) && !mayHoldProtected(path)));
 }
 
 /** The target resolves names, so text is all that can be compared: exactly to permit, without case and a final dot of the host to deny or hold. */
