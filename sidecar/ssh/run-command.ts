@@ -11,8 +11,8 @@ import { openOnTarget } from './target-channel.ts';
 
 /** A permitted command. */
 export interface CommandRun {
-  /** Exactly what the target gets. */
-  readonly text: string;
+  /** Exactly what the target gets; null: the account's login shell, whose end is recorded as `shell.end`. */
+  readonly text: string | null;
   /** What `gateCommand` answered: its result is recorded under it. */
   readonly operation: number;
   /** Of the record. */
@@ -63,7 +63,7 @@ export async function runCommand(context: SshContext, run: CommandRun, io: Comma
   const startedMs = context.clock.monotonicMs();
   context.activity.running += 1;
   try {
-    const opened = await openOnTarget(context, (done) => context.target.exec(run.text, execOptions(run), done));
+    const opened = await openOnTarget(context, (done) => open(context, run, done));
     if (opened.outcome === 'failed') {
       note(context, run, { outcome: 'Failed', duration_ms: Math.round(context.clock.monotonicMs() - startedMs) }, 'TARGET_UNREACHABLE');
       return { exit: null, stopRequested: false, denial: context.session.ended?.denial ?? deny('TARGET_UNREACHABLE', { message: 'the target did not run the command' }) };
@@ -75,14 +75,20 @@ export async function runCommand(context: SshContext, run: CommandRun, io: Comma
   }
 }
 
+function open({ target }: SshContext, run: CommandRun, done: (error: Error | undefined, channel: ClientChannel) => void): void {
+  const { env, pty } = execOptions(run);
+  if (run.text === null) target.shell(pty ?? false, { env }, done);
+  else target.exec(run.text, pty === undefined ? { env } : { env, pty }, done);
+}
+
 function execOptions({ environment, terminal }: CommandRun): { env: NodeJS.ProcessEnv; pty?: { rows: number; cols: number; width: number; height: number; term: string; modes: Record<string, number> } } {
   const env = Object.fromEntries(environment);
   if (terminal === null) return { env };
   return { env, pty: { rows: terminal.rows, cols: terminal.columns, width: terminal.widthPixels, height: terminal.heightPixels, term: terminal.type, modes: { ...terminal.modes } } };
 }
 
-function note(context: SshContext, { operation, channel }: CommandRun, facts: SshEvent['facts'], reason: string | null): void {
-  context.recorder.note({ code: 'exec.result', channel, operation, decision: null, approvals: [], request: null, reason, facts });
+function note(context: SshContext, { operation, channel, text }: CommandRun, facts: SshEvent['facts'], reason: string | null): void {
+  context.recorder.note({ code: text === null ? 'shell.end' : 'exec.result', channel, operation, decision: null, approvals: [], request: null, reason, facts });
 }
 
 /** One command that runs. State: what went which way, and how it ends. */
