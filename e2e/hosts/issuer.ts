@@ -20,6 +20,11 @@ export interface IssuerHost {
   readonly ca: string;
   /** Fetches a real access token (a signed JWT) over HTTPS. */
   token(clientId: string): Promise<string>;
+  /** What a person does in a browser who opens the address of a device login and enters its code; the grant itself is the issuer's. */
+  approveDevice(userCode: string, person: string): Promise<void>;
+  refuseDevice(userCode: string): Promise<void>;
+  /** Requests to the token endpoint so far. */
+  tokenRequests(): number;
   /** Signs any claims with the issuer's own key, for expired and odd tokens. */
   sign(claims: Readonly<Record<string, unknown>>, options?: { readonly expiresInSeconds?: number; readonly header?: Readonly<Record<string, unknown>> }): Promise<string>;
   stop(): Promise<void>;
@@ -41,6 +46,8 @@ export interface IssuerOptions {
   readonly tls?: CertificatePair & { readonly ca: string };
   /** Private key (ES256) that it signs with; default: a new one. */
   readonly signingKey?: JWK;
+  /** Device grant (RFC 8628) for a public client of this id; its ID tokens bear the claims of `people`, by name. */
+  readonly device?: { readonly clientId: string; readonly people: Readonly<Record<string, Readonly<Record<string, unknown>>>> };
 }
 
 /** Starts the issuer. */
@@ -51,15 +58,22 @@ export async function startIssuer(input: IssuerOptions): Promise<IssuerHost> {
   const issuer = `https://${address}:${port}`;
   const tls = input.tls ?? (await certificateFor(address, input.authority));
   const signingKey = input.signingKey ?? (await newSigningKey());
-  const provider = new Provider(issuer, configuration(input.clients, audience, input.ttlSeconds ?? 3600, signingKey));
+  const provider = new Provider(issuer, configuration(input, audience, signingKey));
   provider.proxy = false;
   const server = createServer({ cert: tls.certificate, key: tls.key });
   const answer = provider.callback();
-  server.on('request', (request, response) => void answer(request, response));
+  let tokenRequests = 0;
+  server.on('request', (request, response) => {
+    if (request.url === '/token') tokenRequests += 1;
+    void answer(request, response);
+  });
   await new Promise<void>((resolve) => server.listen(port, input.bind ?? address, resolve));
   return {
     issuer, audience, ca: tls.ca,
     token: (clientId) => fetchToken(issuer, tls.ca, audience, clientOf(input.clients, clientId)),
+    approveDevice: (userCode, person) => decideDevice(provider, userCode, person),
+    refuseDevice: (userCode) => decideDevice(provider, userCode, null),
+    tokenRequests: () => tokenRequests,
     sign: (claims, options) => signToken({ key: signingKey, issuer, audience }, claims, options),
     stop: () => new Promise((resolve) => { server.closeAllConnections(); server.close(() => resolve()); }),
   };
@@ -84,15 +98,39 @@ async function certificateFor(address: string, given?: Authority): Promise<Certi
   return { ...(await authority.issue({ commonName: 'issuer', ips: [address], dnsNames: ['localhost'] })), ca: authority.ca };
 }
 
-function configuration(clients: readonly IssuerClient[], audience: string, ttlSeconds: number, jwk: JWK): Configuration {
+/** What the pages of the issuer do in the end. */
+async function decideDevice(provider: Provider, userCode: string, person: string | null): Promise<void> {
+  const code = await provider.DeviceCode.findByUserCode(userCode.toUpperCase().replaceAll(/\W/g, ''));
+  if (!code?.clientId) throw new Error(`no device login with code ${userCode}`);
+  if (person === null) {
+    Object.assign(code, { error: 'access_denied', errorDescription: 'refused by the person' });
+  } else {
+    const grant = new provider.Grant({ accountId: person, clientId: code.clientId });
+    grant.addOIDCScope('openid');
+    Object.assign(code, { accountId: person, grantId: await grant.save(), scope: 'openid', authTime: Math.floor(Date.now() / 1000), claims: {} });
+  }
+  await code.save();
+}
+
+function configuration(input: IssuerOptions, audience: string, jwk: JWK): Configuration {
+  const { clients, device } = input;
+  const ttlSeconds = input.ttlSeconds ?? 3600;
+  const people = device?.people ?? {};
+  const deviceClient = device === undefined ? [] : [{
+    client_id: device.clientId, grant_types: ['urn:ietf:params:oauth:grant-type:device_code'], redirect_uris: [], response_types: [], token_endpoint_auth_method: 'none' as const, id_token_signed_response_alg: 'ES256' as const, application_type: 'native' as const,
+  }];
   return {
     jwks: { keys: [jwk] },
     adapter: memoryAdapter(),
-    clients: clients.map((client) => ({ client_id: client.id, client_secret: client.secret, grant_types: ['client_credentials'], redirect_uris: [], response_types: [], token_endpoint_auth_method: 'client_secret_post' as const, id_token_signed_response_alg: 'ES256' as const })),
+    claims: { openid: ['sub', 'email', 'groups'] },
+    conformIdTokenClaims: false,
+    findAccount: (_context, id) => ({ accountId: id, claims: () => Promise.resolve({ ...people[id], sub: id }) }),
+    clients: [...deviceClient, ...clients.map((client) => ({ client_id: client.id, client_secret: client.secret, grant_types: ['client_credentials'], redirect_uris: [], response_types: [], token_endpoint_auth_method: 'client_secret_post' as const, id_token_signed_response_alg: 'ES256' as const }))],
     extraTokenClaims: (_context, token) => ({ ...clients.find((client) => client.id === token.clientId)?.claims, sub: token.clientId }),
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      deviceFlow: { enabled: device !== undefined },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => audienceUri(audience),
@@ -100,7 +138,7 @@ function configuration(clients: readonly IssuerClient[], audience: string, ttlSe
         getResourceServerInfo: () => ({ scope: '', audience, accessTokenTTL: ttlSeconds, accessTokenFormat: 'jwt' as const, jwt: { sign: { alg: 'ES256' as const } } }),
       },
     },
-    ttl: { ClientCredentials: ttlSeconds },
+    ttl: { ClientCredentials: ttlSeconds, IdToken: ttlSeconds, AccessToken: ttlSeconds, Grant: ttlSeconds, DeviceCode: 300 },
   };
 }
 
@@ -110,9 +148,9 @@ function memoryAdapter(): AdapterFactory {
   return (name): Adapter => ({
     upsert: async (id, payload) => void stored.set(`${name} ${id}`, payload),
     find: async (id) => stored.get(`${name} ${id}`),
-    findByUserCode: async () => undefined,
+    findByUserCode: async (userCode) => [...stored.values()].find((payload) => payload.userCode === userCode),
     findByUid: async () => undefined,
-    consume: async () => undefined,
+    consume: async (id) => void Object.assign(stored.get(`${name} ${id}`) ?? {}, { consumed: Math.floor(Date.now() / 1000) }),
     destroy: async (id) => void stored.delete(`${name} ${id}`),
     revokeByGrantId: async () => undefined,
   });
