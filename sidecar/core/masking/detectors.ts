@@ -45,6 +45,8 @@ export interface DetectorSet {
    * @param context from `contextOf`.
    */
   find(byteString: string, context: ReadonlySet<DetectorName>): readonly DetectorHit[];
+  /** Every match of every detector, unmerged and in no order: what one finds does not depend on the others. */
+  each(byteString: string): readonly DetectorHit[];
   contextOf(name: string): ReadonlySet<DetectorName>;
   /** What replaces a match, as a byte string; empty for style Null. */
   replacement(hit: DetectorHit, byteString: string): string;
@@ -72,6 +74,7 @@ export function compileDetectors(rules: readonly MaskingRule[], key: MaskKey | n
     return made;
   };
   const find = (byteString: string, context: ReadonlySet<DetectorName>): readonly DetectorHit[] => findAll(byteString, active, styles, context);
+  const each = (byteString: string): readonly DetectorHit[] => scanAll(byteString, active, styles, noContext);
   const replacement = (hit: DetectorHit, byteString: string): string => replaced(hit, byteString.slice(hit.start, hit.end), styles, key);
   const mask = (cell: Uint8Array, context?: DetectorContext): Uint8Array | null => {
     if (!canHit(cell, 0, cell.length)) return cell;
@@ -89,7 +92,7 @@ export function compileDetectors(rules: readonly MaskingRule[], key: MaskKey | n
     if (hits.length === 0) return text;
     return Buffer.from(replaceHits(byteString(Buffer.from(text, 'utf8')), hits, replacement), 'latin1').toString('utf8');
   };
-  return { names: active.map((detector) => detector.name), mayHit: canHit, mask, maskText, hits: (text, context) => hitsOf(text, context).length > 0, find, contextOf, replacement };
+  return { names: active.map((detector) => detector.name), mayHit: canHit, mask, maskText, hits: (text, context) => hitsOf(text, context).length > 0, find, each, contextOf, replacement };
 }
 
 /**
@@ -177,12 +180,17 @@ function byteCheck(active: readonly Detector[]): DetectorSet['mayHit'] {
   };
 }
 
-function findAll(text: string, active: readonly Detector[], styles: ReadonlyMap<DetectorName, Style>, context: ReadonlySet<DetectorName>): readonly DetectorHit[] {
+function scanAll(text: string, active: readonly Detector[], styles: ReadonlyMap<DetectorName, Style>, context: ReadonlySet<DetectorName>): DetectorHit[] {
   const found: DetectorHit[] = [];
   const source = scanText(text, context);
   for (const { name, minLength, scan } of active) {
     if (text.length >= minLength) scan(source, (start, end) => found.push({ start, end, name, style: styles.get(name)?.style ?? 'Redact' }));
   }
+  return found;
+}
+
+function findAll(text: string, active: readonly Detector[], styles: ReadonlyMap<DetectorName, Style>, context: ReadonlySet<DetectorName>): readonly DetectorHit[] {
+  const found = scanAll(text, active, styles, context);
   if (found.length < 2) return found;
   found.sort((a, b) => a.start - b.start || b.end - a.end);
   return found.reduce<DetectorHit[]>((merged, hit) => {
