@@ -2,13 +2,27 @@ import type { Worker } from 'node:worker_threads';
 import { startWorker } from '../../runtime/worker.ts';
 import type { ParseAnswer, ParseJob } from './parser-thread.ts';
 
-/** A finished job, or why there is none: `timeout` covers the deadline, the memory limit, a full queue and a closed pool. */
-export type PoolAnswer = Exclude<ParseAnswer, { readonly outcome: 'ready' }> | { readonly outcome: 'timeout' };
+/** Why a job has no answer: its deadline, the memory limit, a full queue or a closed pool. */
+interface Timeout { readonly outcome: 'timeout' }
 
 /** Parses long texts in one worker thread, one at a time, each with a deadline. */
-export interface ParserPool extends AsyncDisposable {
-  run(text: string): Promise<PoolAnswer>;
+export interface ParserPool<Answer extends ThreadAnswer = Exclude<ParseAnswer, { readonly outcome: 'ready' }>> extends AsyncDisposable {
+  run(text: string): Promise<Answer | Timeout>;
 }
+
+/** What every parser thread answers: the id of the job and how it ended; first of all `ready` with id 0. */
+export interface ThreadAnswer {
+  readonly id: number;
+  readonly outcome: string;
+}
+
+/** The module of a parser thread, beside this file, and the thread's name. */
+export interface ParserThread {
+  readonly module: string;
+  readonly name: string;
+}
+
+const sqlThread: ParserThread = { module: './parser-thread', name: 'sql-parser' };
 
 /** Limits of the pool; defaults are those of the product. */
 export interface ParserPoolLimits {
@@ -25,27 +39,27 @@ export interface ParserPoolLimits {
 export const defaultParserPoolLimits: ParserPoolLimits = { deadlineMs: 2_000, queued: 64, waitMs: 10_000, heapMegabytes: 512 };
 
 /** Starts the pool; the thread itself starts with the first job and is replaced whenever it had to be ended. */
-export function createParserPool(limits: ParserPoolLimits = defaultParserPoolLimits): ParserPool {
+export function createParserPool<Answer extends ThreadAnswer = Exclude<ParseAnswer, { readonly outcome: 'ready' }>>(limits: ParserPoolLimits = defaultParserPoolLimits, threadModule: ParserThread = sqlThread): ParserPool<Answer> {
   let worker: Promise<Worker | null> | null = null;
   let closed = false;
   let lastId = 0;
   let turn: Promise<unknown> = Promise.resolve();
   let waiting = 0;
 
-  const run = async (text: string): Promise<PoolAnswer> => {
+  const run = async (text: string): Promise<Answer | Timeout> => {
     if (closed || waiting >= limits.queued) return { outcome: 'timeout' };
     waiting += 1;
     const enqueuedAt = performance.now();
-    const mine = turn.then(async (): Promise<PoolAnswer> => {
+    const mine = turn.then(async (): Promise<Answer | Timeout> => {
       waiting -= 1;
       if (closed || performance.now() - enqueuedAt > limits.waitMs) return { outcome: 'timeout' };
-      const thread = await (worker ??= start(limits));
+      const thread = await (worker ??= start(limits, threadModule));
       if (thread === null) {
         worker = null;
         return { outcome: 'timeout' };
       }
       lastId += 1;
-      const answer = await ask(thread, { id: lastId, text }, limits.deadlineMs);
+      const answer = await ask<Answer>(thread, { id: lastId, text }, limits.deadlineMs);
       if (answer.outcome === 'timeout') {
         worker = null;
         await thread.terminate();
@@ -68,8 +82,8 @@ export function createParserPool(limits: ParserPoolLimits = defaultParserPoolLim
 }
 
 /** Null when the thread does not come up within its deadline. */
-function start(limits: ParserPoolLimits): Promise<Worker | null> {
-  const thread = startWorker(import.meta.url, './parser-thread', { resourceLimits: { maxOldGenerationSizeMb: limits.heapMegabytes }, name: 'sql-parser', env: {}, argv: [], execArgv: [] });
+function start(limits: ParserPoolLimits, { module, name }: ParserThread): Promise<Worker | null> {
+  const thread = startWorker(import.meta.url, module, { resourceLimits: { maxOldGenerationSizeMb: limits.heapMegabytes }, name, env: {}, argv: [], execArgv: [] });
   thread.unref();
   return new Promise((resolve) => {
     const finish = (result: Worker | null): void => {
@@ -86,16 +100,17 @@ function start(limits: ParserPoolLimits): Promise<Worker | null> {
   });
 }
 
-function ask(thread: Worker, job: ParseJob, deadlineMs: number): Promise<PoolAnswer> {
+function ask<Answer extends ThreadAnswer>(thread: Worker, job: ParseJob, deadlineMs: number): Promise<Answer | Timeout> {
   return new Promise((resolve) => {
-    const finish = (answer: PoolAnswer): void => {
+    const finish = (answer: Answer | Timeout): void => {
       clearTimeout(timer);
       thread.off('message', onMessage);
       thread.off('exit', onExit);
       resolve(answer);
     };
-    const onMessage = (answer: ParseAnswer): void => {
-      if (answer.outcome !== 'ready' && answer.id === job.id) finish(answer);
+    const onMessage = (answer: Answer): void => {
+      // Ids count from 1; 0 is `ready`.
+      if (answer.id === job.id) finish(answer);
     };
     const onExit = (): void => finish({ outcome: 'timeout' });
     const timer = setTimeout(() => finish({ outcome: 'timeout' }), deadlineMs);

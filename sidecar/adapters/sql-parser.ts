@@ -1,6 +1,6 @@
 import type { SqlParse, SqlParser } from '../core/ports.ts';
 import { loadParserFactory, type ParserInstance } from './parser-instance.ts';
-import { createParserPool, defaultParserPoolLimits, type ParserPoolLimits } from './parser-pool.ts';
+import { createParserPool, defaultParserPoolLimits, type ParserPool, type ParserPoolLimits } from './parser-pool.ts';
 
 /** Longest text that is parsed on the caller's own thread, UTF-8 bytes: 8,000 nested terms in 16 kB still fit the stack (measured). */
 export const inlineLimitBytes: number = 8 * 1024;
@@ -62,7 +62,7 @@ function decode(json: string | null): unknown {
   return json === null ? null : JSON.parse(json);
 }
 
-async function parseInThread(running: ReturnType<ReturnType<typeof createParserPool>['run']>): Promise<SqlParse> {
+async function parseInThread(running: ReturnType<ParserPool['run']>): Promise<SqlParse> {
   const answer = await running;
   switch (answer.outcome) {
     case 'timeout': return { outcome: 'failed', code: 'PARSE_TIMEOUT' };

@@ -10,6 +10,8 @@ const depthLimit = 8;
 /** Most shell texts and most commands in one text: more than any reader would check. */
 const textLimit = 64;
 const commandLimit = 1_000;
+/** Most reasons that one text keeps: one suffices to decide. */
+const unknownLimit = 50;
 
 /**
  * Says what a command text would run: every command at any depth, wrappers unwrapped, shell texts inside shell texts read.
@@ -37,8 +39,9 @@ export async function classifyShell(text: string, shell: LoginShellType, parser:
       continue;
     }
     const found = collect(parsed.tree as Script, next.text, next.shell, next.writes);
-    commands.push(...found.commands);
-    unknowns.push(...found.unknowns);
+    commands.push(...found.commands.slice(0, commandLimit));
+    unknowns.push(...found.unknowns.slice(0, unknownLimit));
+    if (found.commands.length > commandLimit) unknowns.push({ reason: 'the text runs too many commands', source: next.text.slice(0, 200) });
     waiting.push(...found.nested.map((inner) => ({ ...inner, depth: next.depth + 1 })));
   }
   return { commands, unknowns };

@@ -203,8 +203,18 @@ function hasOperands(patterns: readonly string[], words: readonly ShellWord[], t
 
 /** In a restricting rule `*` stands for any text, within a word too. */
 function equals(pattern: string, text: string): boolean {
-  if (!pattern.includes('*')) return pattern === text;
-  return new RegExp(`^${pattern.split('*').map((piece) => piece.replaceAll(/[\\^$.*+?()[\]{}|]/gu, '\\$&')).join('[^]*')}$`, 'u').test(text);
+  const [first = '', ...rest] = pattern.split('*');
+  const last = rest.pop();
+  if (last === undefined) return pattern === text;
+  if (!text.startsWith(first) || text.length < first.length + last.length || !text.endsWith(last)) return false;
+  // Each middle piece at its first place: none can do better.
+  let at = first.length;
+  for (const piece of rest) {
+    const found = text.indexOf(piece, at);
+    if (found < 0) return false;
+    at = found + piece.length;
+  }
+  return at <= text.length - last.length;
 }
 
 function couldBe(pattern: string, { prefix = '', suffix = '', single }: DynamicWord): boolean {

@@ -80,7 +80,9 @@ export function scanWord(source: string): WordScan {
 
 /** Whether unquoted text holds a brace expansion, `{a,b}` or `{1..9}`. */
 export function hasBrace(bare: string): boolean {
-  return /\{.*(?:,|\.\.).*\}/su.test(bare);
+  const from = bare.indexOf('{');
+  const to = bare.lastIndexOf('}');
+  return from >= 0 && to > from && /,|\.\./u.test(bare.slice(from, to));
 }
 
 /** `end` is null when an expansion begins inside; `text` is what stands before it. */

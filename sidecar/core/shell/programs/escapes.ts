@@ -55,7 +55,7 @@ function isEscape(word: ShellWord, escape: Escape): boolean {
 
 /** `tar xIf PROGRAM FILE`. */
 function oldStyleEscape(word: ShellWord | undefined): ShellWord | undefined {
-  return word?.kind === 'static' && /^[A-Za-z]*[IFT][A-Za-z]*$/u.test(word.text) ? word : undefined;
+  return word?.kind === 'static' && /^[A-Za-z]+$/u.test(word.text) && /[IFT]/u.test(word.text) ? word : undefined;
 }
 
 /** An expansion before `--` that may be an option. */
