@@ -43,7 +43,7 @@ export const boundaries: readonly Boundary[] = [
     planted: ['../../../runtime/clock.ts', '../../adapters/jwks.ts', 'node:net', 'node:fs'] },
   { files: 'sidecar/postgres/**', never: ['**/ssh/**', '**/adapters/**', '**/operator/**', '**/cli/**', '**/console/**', ...tests], packages: [], node: 'all',
     planted: ['../ssh/connection.ts', '../adapters/segment-file.ts', '../../operator/render/proxy-config.ts', 'undici', 'pg', 'pg-protocol'] },
-  { files: 'sidecar/ssh/**', never: ['**/postgres/**', '**/adapters/**', '**/operator/**', '**/cli/**', '**/console/**', ...tests], packages: ['ssh2'], node: 'all',
+  { files: 'sidecar/ssh/**', never: ['**/postgres/**', '**/adapters/**', '**/operator/**', '**/cli/**', '**/console/**', ...tests], packages: ['ssh2', '@xterm/headless'], node: 'all',
     planted: ['../postgres/startup.ts', '../adapters/segment-file.ts', 'undici'] },
   // Beyond the table of the architecture: zod reads what this module itself wrote to disk, jose holds fetched keys.
   { files: 'sidecar/adapters/**', never: ['**/postgres/**', '**/ssh/**', '**/operator/**', '**/cli/**', '**/console/**', ...tests], packages: ['undici', 'libpg-query', 'unbash', 'zod', 'jose'], node: 'all',
