@@ -39,3 +39,8 @@ export function normalPath(path: string): string | null {
   }
   return `/${parts.join('/')}`;
 }
+
+/** Whether a resolved path is another one, or a directory above it. */
+export function isAtOrAbove(path: string, other: string): boolean {
+  return path === other || other.startsWith(path.endsWith('/') ? path : `${path}/`);
+}

@@ -1,5 +1,5 @@
 import { FieldError, readFields, textOf, writePacket } from './packet-fields.ts';
-import { passedExtensions } from './sftp-request.ts';
+import { passedExtensions, readAttributes } from './sftp-request.ts';
 
 /** One packet of an SFTP server, as far as its content matters here. */
 export type SftpReply =
@@ -9,7 +9,8 @@ export type SftpReply =
   | { readonly kind: 'DATA'; readonly id: number; readonly content: Uint8Array }
   /** `first` is null when the list is empty or its first name is not UTF-8. */
   | { readonly kind: 'NAME'; readonly id: number; readonly count: number; readonly first: string | null }
-  | { readonly kind: 'ATTRS' | 'EXTENDED_REPLY'; readonly id: number };
+  | { readonly kind: 'ATTRS'; readonly id: number; readonly isDirectory: boolean }
+  | { readonly kind: 'EXTENDED_REPLY'; readonly id: number };
 
 /** What a packet is, or why the channel must end. */
 export type ReplyOutcome = { readonly outcome: 'reply'; readonly reply: SftpReply } | { readonly outcome: 'malformed'; readonly problem: string };
@@ -54,7 +55,7 @@ export function readSftpReply(packet: Uint8Array): ReplyOutcome {
         return reply({ kind: 'NAME', id, count, first: count === 0 ? null : textOf(reader.bytes()) });
       }
       case 105:
-        return reply({ kind: 'ATTRS', id });
+        return reply({ kind: 'ATTRS', id, isDirectory: ((readAttributes(reader).mode ?? 0) & 0o170000) === 0o040000 });
       case 201:
         return reply({ kind: 'EXTENDED_REPLY', id });
       default:
@@ -80,9 +81,9 @@ export function writeInit(): Uint8Array {
   return writePacket(1, [{ uint32: 3 }]);
 }
 
-/** REALPATH and LSTAT, which are asked here before a path is judged. */
-export function writePathQuestion(kind: 'REALPATH' | 'LSTAT', id: number, path: string): Uint8Array {
-  return writePacket(kind === 'REALPATH' ? 16 : 7, [{ uint32: id }, { string: path }]);
+/** Questions that are asked here before a path is judged. */
+export function writePathQuestion(kind: 'REALPATH' | 'LSTAT' | 'STAT', id: number, path: string): Uint8Array {
+  return writePacket({ REALPATH: 16, LSTAT: 7, STAT: 17 }[kind], [{ uint32: id }, { string: path }]);
 }
 
 /** The target's VERSION with only the extensions that pass, so that clients do not try the others. */

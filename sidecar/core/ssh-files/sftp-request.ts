@@ -68,7 +68,7 @@ function readBody(type: number, reader: FieldReader): SftpRequest | null {
     case 1:
       return { kind: 'INIT', version: id };
     case 3:
-      return { kind: 'OPEN', id, paths: [path(reader)], flags: reader.uint32(), attributes: attributes(reader) };
+      return { kind: 'OPEN', id, paths: [path(reader)], flags: reader.uint32(), attributes: readAttributes(reader) };
     case 4:
       return { kind: 'CLOSE', id, handle: handle(reader) };
     case 5:
@@ -80,9 +80,9 @@ function readBody(type: number, reader: FieldReader): SftpRequest | null {
     case 8:
       return { kind: 'FSTAT', id, handle: handle(reader) };
     case 9:
-      return { kind: 'SETSTAT', id, paths: [path(reader)], attributes: attributes(reader) };
+      return { kind: 'SETSTAT', id, paths: [path(reader)], attributes: readAttributes(reader) };
     case 10:
-      return { kind: 'FSETSTAT', id, handle: handle(reader), attributes: attributes(reader) };
+      return { kind: 'FSETSTAT', id, handle: handle(reader), attributes: readAttributes(reader) };
     case 11:
       return { kind: 'OPENDIR', id, paths: [path(reader)] };
     case 12:
@@ -90,7 +90,7 @@ function readBody(type: number, reader: FieldReader): SftpRequest | null {
     case 13:
       return { kind: 'REMOVE', id, paths: [path(reader)] };
     case 14:
-      return { kind: 'MKDIR', id, paths: [path(reader)], attributes: attributes(reader) };
+      return { kind: 'MKDIR', id, paths: [path(reader)], attributes: readAttributes(reader) };
     case 15:
       return { kind: 'RMDIR', id, paths: [path(reader)] };
     case 16:
@@ -126,7 +126,7 @@ function extended(id: number, reader: FieldReader): SftpRequest {
     case 'fsync@openssh.com':
       return { kind: 'FSYNC', id, handle: handle(reader) };
     case 'lsetstat@openssh.com':
-      return { kind: 'LSETSTAT', id, paths: [path(reader)], attributes: attributes(reader) };
+      return { kind: 'LSETSTAT', id, paths: [path(reader)], attributes: readAttributes(reader) };
     case 'limits@openssh.com':
       return { kind: 'LIMITS', id };
     case 'expand-path@openssh.com':
@@ -148,8 +148,8 @@ function handle(reader: FieldReader): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
-/** Reads an ATTRS structure. Throws FieldError. */
-function attributes(reader: FieldReader): SftpAttributes {
+/** Reads an ATTRS structure. Throws FieldError. Extended attributes are read over. */
+export function readAttributes(reader: FieldReader): SftpAttributes {
   const flags = reader.uint32();
   if ((flags & ~0x8000_000f) !== 0) throw new FieldError('unknown attribute');
   const read: SftpAttributes = {

@@ -4,6 +4,8 @@ import { ChannelProblem } from './channel-problem.ts';
 
 /** Questions of our own in a client's SFTP channel. */
 export interface OwnQuestions extends PathQuestions {
+  /** Whether a path leads to a directory. */
+  isDirectory(path: string): Promise<boolean>;
   /** Resolves when no question of ours bears this id. */
   freed(id: number): Promise<void>;
   /** True when the answer is to a question of ours. Throws ChannelProblem for an answer that fits no such question. */
@@ -24,7 +26,7 @@ export function createPathQuestions(deps: { readonly send: (packet: Uint8Array) 
     do last = last === 0 ? 0xffff_ffff : last - 1; while (deps.isTaken(last) || open.has(last));
     return last;
   };
-  const ask = async (kind: 'REALPATH' | 'LSTAT', path: string): Promise<Exclude<SftpReply, { kind: 'VERSION' }>> => {
+  const ask = async (kind: 'REALPATH' | 'LSTAT' | 'STAT', path: string): Promise<Exclude<SftpReply, { kind: 'VERSION' }>> => {
     if (isOver) throw new ChannelProblem('target', 'the channel is over');
     const id = nextId();
     const asked = Promise.withResolvers<Exclude<SftpReply, { kind: 'VERSION' }>>();
@@ -43,6 +45,10 @@ export function createPathQuestions(deps: { readonly send: (packet: Uint8Array) 
     async exists(path) {
       const reply = await ask('LSTAT', path);
       return reply.kind !== 'STATUS' || reply.code !== sftpStatus.noSuchFile;
+    },
+    async isDirectory(path) {
+      const reply = await ask('STAT', path);
+      return reply.kind === 'ATTRS' && reply.isDirectory;
     },
     async freed(id) {
       while (open.has(id)) await open.get(id)?.promise;

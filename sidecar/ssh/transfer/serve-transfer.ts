@@ -1,0 +1,73 @@
+import { type Denial, deny } from '../../core/errors.ts';
+import { isAtOrAbove, normalPath } from '../../core/ssh-files/paths.ts';
+import { wrapForBash } from '../../core/shell/quote.ts';
+import type { TransferCommand } from '../../core/shell/transfer-command.ts';
+import { gateCommand, type GateAsk, refuseCommand } from '../command-gate.ts';
+import type { SshContext } from '../context.ts';
+import { finishChannel, stderrTeller } from '../finish-channel.ts';
+import type { SessionChannel } from '../session-channel.ts';
+import type { FileItem } from '../sftp/resolve-demand.ts';
+import { openPathResolver, type PathResolver } from '../sftp/path-resolver.ts';
+import { denialLines } from '../words.ts';
+import { runTransfer } from './run-transfer.ts';
+import { serveScp } from './serve-scp.ts';
+
+/**
+ * Serves a transfer program that a client starts by itself (`scp -O`, `rsync`, `git`): judged as files, relayed byte for byte, recorded with bytes and digests (ssh.md 12).
+ *
+ * scp's own protocol is read, so each of its files is judged under its name. rsync's and git's are not: they are judged by the paths of their command, a whole directory where rsync
+ * can reach one.
+ *
+ * @throws SallyportError when the record cannot be written: then the session ends.
+ */
+export async function serveTransfer(context: SshContext, channel: SessionChannel, text: string, transfer: TransferCommand): Promise<void> {
+  using resolver = await openPathResolver(context);
+  if (transfer.kind === 'scp') return serveScp(context, channel, { text, sent: sentText(context, text), transfer, resolver });
+  const judged = await itemsOf(transfer, resolver);
+  const ask = askOf(context, channel, text, transfer, judged.outcome === 'read' ? judged.items : []);
+  const gated = judged.outcome === 'refused'
+    ? await refuseCommand(context, ask, judged.denial)
+    : await gateCommand(context, ask, { tell: stderrTeller(channel.stream), cancelled: channel.closed, hasInput: () => false });
+  if (gated.outcome === 'refused') return finishChannel(channel.stream, { status: gated.exitStatus, lines: denialLines(gated.denial) });
+  await runTransfer(context, channel, { text: sentText(context, text), operation: gated.operation, relay: null });
+}
+
+/** Exactly what the target gets. */
+function sentText(context: SshContext, text: string): string {
+  return context.ssh.loginShell.wrap ? wrapForBash(text) : text;
+}
+
+type Items = { readonly outcome: 'read'; readonly items: readonly FileItem[] } | { readonly outcome: 'refused'; readonly denial: Denial };
+
+async function itemsOf(transfer: TransferCommand, resolver: PathResolver | null): Promise<Items> {
+  const home = await resolvedOrNull('.', resolver);
+  const items: FileItem[] = [];
+  for (const written of transfer.paths) {
+    const path = await resolvedOrNull(written, resolver);
+    if (path === null) return { outcome: 'refused', denial: deny('FILE_DENIED', { message: 'it cannot be known where this path leads', hint: 'write it from the root, to a directory that exists' }) };
+    // Policy knows the usual homes; this is the account's own, wherever it lies.
+    if (transfer.kind === 'rsync' && home !== null && isAtOrAbove(path, home)) {
+      return { outcome: 'refused', denial: deny('FILE_DENIED', { message: 'rsync could reach files here that a login shell reads, under names that are not seen', hint: 'name a directory below, or use sftp or scp' }) };
+    }
+    const below = transfer.kind === 'rsync' ? 'All' as const : 'Moved' as const;
+    items.push({ operation: transfer.direction, path, bytes: null, below });
+    // git tries the name with this ending too.
+    if (transfer.kind === 'git' && !path.endsWith('.git')) items.push({ operation: transfer.direction, path: `${path}.git`, bytes: null, below });
+  }
+  return { outcome: 'read', items };
+}
+
+/** Null where it cannot be known. Without SFTP on the target an absolute path is taken as it is. */
+async function resolvedOrNull(path: string, resolver: PathResolver | null): Promise<string | null> {
+  if (resolver === null) return normalPath(path);
+  const resolved = await resolver.resolve(path);
+  return resolved.outcome === 'resolved' ? resolved.path : null;
+}
+
+function askOf(context: SshContext, channel: SessionChannel, text: string, transfer: TransferCommand, items: readonly FileItem[]): GateAsk {
+  const paths = items.map((item) => item.path);
+  return {
+    kind: 'File', channel: channel.number, text, items: items.map((item) => ({ kind: 'file', ...item })), cwd: null, pty: false, environment: channel.environment, stdin: true, wrap: context.ssh.loginShell.wrap, byteExact: true,
+    facts: { operation: transfer.direction.toLowerCase(), program: transfer.kind, path: paths[0] ?? transfer.paths[0] ?? '', ...(paths.length > 1 ? { paths } : {}), whole_directory: transfer.kind === 'rsync' },
+  };
+}
