@@ -22,7 +22,7 @@ export function planRow(fields: readonly FieldDescription[], judgement: MaskJudg
   for (const [index, field] of fields.entries()) {
     const mask = traced[index] ?? null;
     const origin = field.tableOid === 0 ? null : closure.maskOf(field.tableOid, field.attnum);
-    if (field.tableOid !== 0 && field.attnum === 0 && closure.isTouched(field.tableOid)) return disagreement('a column is a whole row of a relation with masked columns');
+    if (field.tableOid !== 0 && field.attnum === 0 && closure.isTouched(field.tableOid) && mask?.bare !== false) return disagreement('a column is a whole row of a relation with masked columns');
     if (field.tableOid !== 0 && closure.problemOf(field.tableOid) !== null) return disagreement('a column is from a relation that may not be read');
     if (origin && !mask) return disagreement('the server shows a masked column that the statement does not');
     columns.push(mask && origin ? combine(mask, origin, rules) : mask);
@@ -31,8 +31,8 @@ export function planRow(fields: readonly FieldDescription[], judgement: MaskJudg
 }
 
 function combine(mask: OutputMask, origin: OutputMask, rules: readonly MaskingRule[]): OutputMask {
-  const { rule, bare } = strictest({ ...mask, equality: false }, { ...origin, equality: false }, rules);
-  return { rule, bare };
+  const { rule, bare, hidesNull } = strictest({ ...mask, equality: false }, { ...origin, equality: false }, rules);
+  return { rule, bare, ...(hidesNull === true ? { hidesNull } : {}) };
 }
 
 function disagreement(detail: string): RowPlan {

@@ -34,6 +34,8 @@ export interface ColumnMask {
   readonly mask: CellMasker;
   /** What every non-NULL cell becomes, where that does not depend on the cell; absent otherwise. Lets the row path skip `mask`. */
   readonly constant?: Uint8Array | null;
+  /** What NULL becomes, where NULL would be an answer about the value; absent: it stays NULL. */
+  readonly nullBecomes?: Uint8Array;
   /** Masks `bytes[start, end)` where it lies and returns true, or changes nothing and returns false: then `mask` decides. */
   readonly overwrite?: (bytes: Uint8Array, start: number, end: number) => boolean;
 }

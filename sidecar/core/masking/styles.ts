@@ -16,6 +16,8 @@ export interface OutputRule {
   readonly ruleIndex: number;
   /** False: the value passed through an expression, so no part of it may stay: Redact at least. */
   readonly bare: boolean;
+  /** NULL is hidden, too: it becomes the value that every other one becomes. */
+  readonly hidesNull?: boolean;
 }
 
 /**
@@ -33,7 +35,9 @@ export function compileColumnMask(
   const { rule, ruleIndex, bare } = output;
   const style = bare ? rule.style : strictestStyle(rule.style, 'Redact');
   const target: Target = { shape: typeShape(field.typeOid, typeBase, arrayTypes), format: field.format, limit: field.typeModifier >= 4 ? field.typeModifier - 4 : null };
-  return { rule, ruleIndex, ...compileStyle(style, target, rule, (text) => key.hmac(hashDomain(rule), text)) };
+  const compiled = compileStyle(style, target, rule, (text) => key.hmac(hashDomain(rule), text));
+  const isHidden = output.hidesNull === true && compiled.constant !== undefined && compiled.constant !== null;
+  return { rule, ruleIndex, ...compiled, ...(isHidden ? { nullBecomes: compiled.constant as Uint8Array } : {}) };
 }
 
 /**
