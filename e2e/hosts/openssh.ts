@@ -107,8 +107,8 @@ export interface SshRun {
 }
 
 /** Runs the system's `ssh` against a loopback port. No configuration, no agent, no known hosts: what it checks is not what is tested here. */
-export async function runSsh(port: number, args: readonly string[], options: { readonly input?: Buffer | string; readonly limitMs?: number; readonly environment?: Readonly<Record<string, string>> } = {}): Promise<SshRun> {
-  const child = spawn('ssh', [...sshOptions(port), ...args], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, SSH_AUTH_SOCK: '', ...options.environment } });
+export async function runSsh(port: number, args: readonly string[], options: { readonly input?: Buffer | string; readonly limitMs?: number; readonly logLevel?: string; readonly environment?: Readonly<Record<string, string>> } = {}): Promise<SshRun> {
+  const child = spawn('ssh', ['-o', `LogLevel=${options.logLevel ?? 'ERROR'}`, ...sshOptions(port), ...args], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, SSH_AUTH_SOCK: '', ...options.environment } });
   const [out, err]: [Buffer[], Buffer[]] = [[], []];
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => err.push(chunk));

@@ -18,7 +18,7 @@ export const keepalive = { keepaliveInterval: 15_000, keepaliveCountMax: 3 } as 
 
 /** What ssh2 keeps to itself and a leg needs: the one place that knows. */
 interface Internals extends EventEmitter {
-  readonly _protocol: { readonly _strictMode?: boolean; readonly _compatFlags: number; rekey(): void };
+  readonly _protocol: { readonly _strictMode?: boolean; /** Set while keys are exchanged. */ readonly _kexinit?: unknown; rekey(): void };
 }
 
 /**
@@ -54,16 +54,28 @@ export function isStrictEnough(leg: EventEmitter, negotiated: NegotiatedAlgorith
   return (leg as Internals)._protocol._strictMode === true || !(needsStrictKex(negotiated.cs.cipher) || needsStrictKex(negotiated.sc.cipher));
 }
 
-/** Changes the keys of a leg as often as `limits` say, from its first key exchange to the end of its socket; a change that the peer began counts. */
-export function rekeyRegularly(leg: EventEmitter, socket: Socket, limits: RekeyLimits = defaultRekeyLimits): void {
+/**
+ * Changes the keys of a leg as often as `limits` say, from its first key exchange to the end of its socket; a change that the peer began counts. A change that either side began and the peer
+ * does not finish within `exchangeMs` ends the connection: what is to be sent waits for it.
+ */
+export function rekeyRegularly(leg: EventEmitter, socket: Socket, fail: (error: unknown) => void, limits: RekeyLimits = defaultRekeyLimits): void {
+  const protocol = (leg as Internals)._protocol;
+  let exchanges = 0;
   let mark = 0;
   let timer: NodeJS.Timeout | null = null;
+  let pending: { readonly exchange: number; readonly sinceMs: number } | null = null;
   const transferred = (): number => socket.bytesRead + socket.bytesWritten;
   const rekey = (): void => {
     mark = transferred();
-    if (socket.writable) (leg as Internals)._protocol.rekey();
+    if (socket.writable) protocol.rekey();
   };
+  const watchExchange = (): void => {
+    if (protocol._kexinit === undefined || pending?.exchange !== exchanges) pending = protocol._kexinit === undefined ? null : { exchange: exchanges, sinceMs: performance.now() };
+    else if (performance.now() - pending.sinceMs > exchangeMs) fail(new Error('the peer does not finish a change of keys'));
+  };
+  const watch = setInterval(watchExchange, exchangeMs / 4).unref();
   leg.on('handshake', () => {
+    exchanges++;
     mark = transferred();
     timer ??= setInterval(rekey, limits.ms).unref();
     timer.refresh();
@@ -73,6 +85,9 @@ export function rekeyRegularly(leg: EventEmitter, socket: Socket, limits: RekeyL
     if (timer !== null && transferred() - mark >= limits.bytes) rekey();
   });
   socket.once('close', () => {
+    clearInterval(watch);
     if (timer !== null) clearInterval(timer);
   });
 }
+
+const exchangeMs = 30_000;

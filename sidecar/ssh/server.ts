@@ -76,6 +76,8 @@ function serve(server: ssh2.Server, waiting: WeakMap<Socket, (connection: Connec
   const fail = (error: unknown): void => {
     handlers.failed?.(error);
     setTimeout(() => socket.destroy(), lingerMs).unref();
+    // What else it sends is read by nobody.
+    socket.pause();
     socket.end();
   };
   waiting.set(socket, (connection, info) => {
@@ -88,7 +90,7 @@ function serve(server: ssh2.Server, waiting: WeakMap<Socket, (connection: Connec
       negotiated = agreed;
       if (!isStrictEnough(connection, agreed)) fail(new Error('the client asked for chacha20-poly1305 without strict key exchange'));
     });
-    rekeyRegularly(connection, socket, options.rekey);
+    rekeyRegularly(connection, socket, fail, options.rekey);
     const end = (): void => {
       setTimeout(() => socket.destroy(), lingerMs).unref();
       connection.end();

@@ -124,7 +124,7 @@ function logIn(
       agreed = negotiated;
       if (!isStrictEnough(client, negotiated)) settle(new SallyportError('TARGET_UNREACHABLE', { reason: 'the target offers chacha20-poly1305 without strict key exchange' }));
     });
-    rekeyRegularly(client, socket, deps.rekey);
+    rekeyRegularly(client, socket, fail, deps.rekey);
 
     const verify = (shown: Buffer): boolean => {
       verdict = judgeHostKey(shown, target.ssh, deps.clock.now());

@@ -4,13 +4,12 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync,
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { nativeProblem } from '../../sidecar/ssh/native.ts';
 import { applyHunks, type FilePatch, parsePatch } from './apply-patch.ts';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const version = '1.17.0';
 /** SHA-256 over the files that the patch names, in its order: as published, and with the patch. */
-const digests = { stock: 'd3220f6770f3f2490b6d8096ffe4f02624140059037fd79eaa6de71055b50620', patched: '3393558a3cf64d9674e0728b08e7a347ab1140578502f80620c73fc61740aa64' } as const;
+const digests = { stock: 'd3220f6770f3f2490b6d8096ffe4f02624140059037fd79eaa6de71055b50620', patched: '20fe6413b963c1ef0345804b04fa5aa27622fe10e433059383a9a84969bfec9d' } as const;
 /** The compiled parts, below node_modules. */
 const binaries = ['ssh2/lib/protocol/crypto/build/Release/sshcrypto.node', 'cpu-features/build/Release/cpufeatures.node'] as const;
 
@@ -57,6 +56,7 @@ export function buildNative(): void {
   if (loadProblem() === null) return;
   const missing = missingTools();
   if (missing.length > 0) throw new ToolsMissing(`${missing.join(', ')} not found`);
+  process.stdout.write('building the native parts of ssh2\n');
   restoreOptionalPackages();
   const headers = findHeaders();
   const nodeGyp = join(dirname(realpathSync(which('npm') ?? 'npm')), '../node_modules/node-gyp/bin/node-gyp.js');
@@ -176,10 +176,8 @@ function run(program: string, args: readonly string[], cwd: string): string {
 /** `node tools/native/build-native.ts [--required]`. @returns the exit status: without --required a machine that has no compiler is no failure. */
 function main(args: readonly string[]): number {
   try {
-    if (nativeProblem() === null) return 0;
     reinstallWhereChanged();
     patchSsh2();
-    if (loadProblem() !== null) process.stdout.write('building the native parts of ssh2 (about 30 seconds)\n');
     buildNative();
     return 0;
   } catch (error) {
