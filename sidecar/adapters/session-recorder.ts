@@ -181,7 +181,7 @@ export class Recorder implements RecorderFactory {
     const { clock, namespace } = this.#options;
     const left = await readLeftovers(this.#logs);
     const reason = this.#outage === null ? 'ProxyLost' : 'RecorderFailed';
-    const seals = new Map(await Promise.all(left.sessions.map(async (session) => {
+    const seals = new Map<string, RecordingSeal | readonly SealedCast[] | null>(await Promise.all(left.sessions.map(async (session) => {
       const { chain } = session;
       if (isSshSession(session)) return [chain.sessionId, await sealCasts(this.#recordings, chain.sessionId, reason, session.namedCasts)] as const;
       const closing = JSON.stringify([0, 'x', 0, { reason, statements: null, rows: null }]);
