@@ -1,0 +1,257 @@
+import type { ServerChannel } from 'ssh2';
+import { type Denial, deny } from '../core/errors.ts';
+import type { ChannelServers, ForwardListen, ForwardOpen } from './channel-servers.ts';
+import { ClientSession, type Started } from './client-session.ts';
+import type { SshContext } from './context.ts';
+import { recordedName } from './environment.ts';
+import { serveExec } from './exec.ts';
+import { watchHeldInput } from './held-input.ts';
+import type { ServedConnection } from './server.ts';
+import { serveShell } from './shell.ts';
+import { watchUnlisted } from './unlisted.ts';
+import { denialLines } from './words.ts';
+
+/** Bounds of one connection (ssh.md 3.6). */
+export const channelLimits = { sessions: 10, forwards: 16, waiting: 32, refusals: 1_000 } as const;
+
+/** What the channels of a connection need before there is a session. */
+export interface ChannelsDeps {
+  readonly servers: ChannelServers;
+  /** Records and counts a refused channel or request while no session's record is open. */
+  readonly refused: (facts: Readonly<Record<string, unknown>>, denial: Denial) => void;
+  /** Whether some rule of the Target could grant it. */
+  readonly mayGrant: (what: 'agent' | 'x11') => boolean;
+}
+
+/** What the user of a refused session reads, and the exit status of their channels. */
+export interface Farewell {
+  readonly lines: readonly string[];
+  readonly status: number;
+}
+
+/** How long a client that was refused may take to open the channel that tells it why. */
+const firstChannelMs = 10_000;
+
+/**
+ * The channels and requests of one authenticated client: the closed table of ssh.md 6. Session channels are accepted in the event itself and wait here until the session is admitted, so that
+ * a reason can be told; nothing of theirs reaches the target before. State, because a connection is one.
+ */
+export class ClientChannels {
+  readonly #served: ServedConnection;
+  readonly #deps: ChannelsDeps;
+  readonly #sessions = new Set<ClientSession>();
+  readonly #opened = Promise.withResolvers<SshContext | null>();
+  readonly #first = Promise.withResolvers<void>();
+  /** Notices that came before anybody could read them. */
+  #notices: readonly string[] = [];
+  #context: SshContext | null = null;
+  #held = false;
+  #farewell: Farewell | null = null;
+  #numbers = 0;
+  #forwards = 0;
+  #waiting = 0;
+  #refusals = 0;
+  #serving = 0;
+  readonly #cancel = new AbortController();
+  readonly #keyboards: (() => void)[] = [];
+
+  /** Listens at once: whoever makes it does so before the client can open a channel. */
+  constructor(served: ServedConnection, deps: ChannelsDeps) {
+    this.#served = served;
+    this.#deps = deps;
+    const { connection } = served;
+    watchUnlisted(connection, ({ what, type }) => this.#refuse(what, type, deny('CHANNEL_REFUSED'), 0));
+    connection.on('session', (accept, reject) => this.#session(accept, reject as (text?: string) => void));
+    connection.on('tcpip', (accept, reject, info) => this.#forward({ type: 'tcpip', info }, accept, reject as (text?: string) => void));
+    connection.on('openssh.streamlocal', (accept, reject, info) => this.#forward({ type: 'streamlocal', info }, accept, reject as (text?: string) => void));
+    connection.on('request', (accept: ((port?: number) => void) | undefined, reject: (() => void) | undefined, name: string, info: unknown) => this.#listen({ name, info } as ForwardListen, accept, reject));
+    served.closed.addEventListener('abort', () => {
+      for (const session of this.#sessions) session.end();
+      this.#opened.resolve(null);
+    }, { once: true });
+  }
+
+  /** Numbers channels and whatever else has a recording of its own. */
+  nextChannel(): number {
+    this.#numbers += 1;
+    return this.#numbers;
+  }
+
+  /** Channels that somebody serves now. */
+  get serving(): number {
+    return this.#serving;
+  }
+
+  /** Aborted when the user gives up a session that waits: Ctrl-C on the first channel. */
+  get cancelled(): AbortSignal {
+    return this.#cancel.signal;
+  }
+
+  /** The session itself waits for an approval: only the channel that is there goes on; everything else is refused until it is over. */
+  hold(held: boolean): void {
+    this.#held = held;
+    if (held) for (const session of this.#sessions) this.#watchKeyboard(session);
+    else for (const release of this.#keyboards.splice(0)) release();
+  }
+
+  #watchKeyboard(session: ClientSession): void {
+    if (!this.#held || !session.isStarted) return;
+    const { cancelled, release } = watchHeldInput(session);
+    cancelled.addEventListener('abort', () => this.#cancel.abort(deny('HOLD_CANCELLED')), { once: true });
+    this.#keyboards.push(release);
+  }
+
+  /** The session is admitted and its record open: what waits goes on. */
+  open(context: SshContext): void {
+    this.#context = context;
+    this.#opened.resolve(context);
+  }
+
+  /** Shows lines on every channel that is there, or on the first one to come. */
+  tell(lines: readonly string[]): void {
+    const shown = this.#context === null ? lines : lines.map(this.#context.redact);
+    const started = [...this.#sessions].filter((session) => session.isStarted);
+    if (started.length === 0) this.#notices = [...this.#notices, ...shown].slice(-8);
+    for (const session of started) session.tell(shown);
+  }
+
+  /** Ends every channel with a reason. New ones get the same. */
+  end(farewell: Farewell): void {
+    this.#farewell = farewell;
+    this.#opened.resolve(null);
+    for (const session of this.#sessions) this.#finish(session, farewell);
+  }
+
+  /** After `end`: resolves once the reason was told, or the client did not want to hear it. */
+  async told(): Promise<void> {
+    if (this.#served.closed.aborted) return;
+    await within(firstChannelMs, this.#first.promise, this.#served.closed);
+    // The client closes its side; then nothing of what was told can be lost.
+    const deadline = AbortSignal.any([this.#served.closed, AbortSignal.timeout(500)]);
+    while (this.#sessions.size > 0 && !deadline.aborted) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+
+  #session(accept: () => import('ssh2').Session, reject: (text?: string) => void): void {
+    const first = this.#numbers === 0;
+    if (this.#held && !first) return this.#reject('channel', 'session', deny('CHANNEL_REFUSED', { message: 'this session waits for an approval, and opens nothing more until then' }), reject);
+    if (this.#sessions.size >= channelLimits.sessions) return this.#reject('channel', 'session', deny('CHANNEL_LIMIT_REACHED'), reject);
+    const session = new ClientSession(this.nextChannel(), accept(), {
+      started: (channel, what) => this.#started(channel, what),
+      refused: (request, denial, channel) => this.#refuse('request', request, denial, channel),
+      serves: (subsystem) => subsystem === 'sftp',
+      mayGrant: (what) => this.#deps.mayGrant(what),
+      grants: (what, channel) => this.#grants(what, channel),
+      gone: (channel) => void this.#sessions.delete(channel),
+      fail: (error) => this.#fail(error),
+    });
+    this.#sessions.add(session);
+  }
+
+  #started(session: ClientSession, what: Started): void {
+    this.#first.resolve();
+    if (this.#farewell !== null) return this.#finish(session, this.#farewell);
+    session.tell(this.#notices);
+    this.#notices = [];
+    this.#watchKeyboard(session);
+    this.#serving += 1;
+    this.#serve(session, what).catch((error: unknown) => this.#fail(error)).finally(() => {
+      this.#serving -= 1;
+      session.finish([], 255);
+    });
+  }
+
+  async #serve(session: ClientSession, what: Started): Promise<void> {
+    const context = await this.#opened.promise;
+    if (context === null) {
+      if (this.#farewell !== null) this.#finish(session, this.#farewell);
+      return;
+    }
+    await session.settled();
+    if (session.closed.aborted || context.ended.aborted) return;
+    context.session.lastActivityMs = context.clock.monotonicMs();
+    const { servers } = this.#deps;
+    switch (what.kind) {
+      case 'exec': return serveExec(context, session, what.text, servers);
+      case 'shell': return serveShell(context, session, servers);
+      case 'subsystem': return servers.sftp(context, session);
+      default: return what satisfies never;
+    }
+  }
+
+  #forward(asked: ForwardOpen, accept: () => ServerChannel, reject: (text?: string) => void): void {
+    const type = asked.type === 'tcpip' ? 'direct-tcpip' : 'direct-streamlocal@openssh.com';
+    const limited = this.#forwards >= channelLimits.forwards || (this.#context === null && this.#waiting >= channelLimits.waiting);
+    if (this.#held || limited) return this.#reject('channel', type, deny(limited ? 'CHANNEL_LIMIT_REACHED' : 'CHANNEL_REFUSED'), reject);
+    this.#forwards += 1;
+    this.#whenOpen(reject, async (context) => {
+      await this.#deps.servers.forward(context, asked, accept, reject);
+    }).finally(() => { this.#forwards -= 1; });
+  }
+
+  #listen(asked: ForwardListen, accept: ((port?: number) => void) | undefined, reject: (() => void) | undefined): void {
+    if (this.#held || this.#waiting >= channelLimits.waiting) {
+      this.#refuse('global request', asked.name, deny('CHANNEL_REFUSED'), 0);
+      return void reject?.();
+    }
+    void this.#whenOpen(() => reject?.(), (context) => this.#deps.servers.listen(context, asked, (port) => accept?.(port), () => reject?.()));
+  }
+
+  /** Waits for the session. A hold that begins meanwhile refuses what waits. */
+  async #whenOpen(reject: (text?: string) => void, serve: (context: SshContext) => Promise<void>): Promise<void> {
+    this.#waiting += 1;
+    try {
+      const context = this.#context ?? (await this.#opened.promise);
+      if (context === null || context.ended.aborted) return void reject(this.#farewell?.lines[0]);
+      this.#waiting -= 1;
+      try {
+        await serve(context);
+      } finally {
+        this.#waiting += 1;
+      }
+    } catch (error) {
+      reject();
+      this.#fail(error);
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  async #grants(what: 'agent' | 'x11', channel: number): Promise<boolean> {
+    const context = await this.#opened.promise;
+    if (context === null || context.ended.aborted) return false;
+    return what === 'agent' ? this.#deps.servers.grantsAgent(context, channel) : this.#deps.servers.grantsX11(context, channel);
+  }
+
+  #reject(what: string, type: string, denial: Denial, reject: (text?: string) => void): void {
+    this.#refuse(what, type, denial, 0);
+    reject(denialLines(denial)[0]);
+  }
+
+  /** Puts a refusal on record. A client that goes on and on is not worth a record each: it is cut. */
+  #refuse(what: string, type: string, denial: Denial, channel: number): void {
+    this.#refusals += 1;
+    if (this.#refusals > channelLimits.refusals) return this.#fail(new Error('the client asked for too much that is refused'));
+    const facts = { what, type: recordedName(type) };
+    if (this.#context === null) return this.#deps.refused({ ...facts, channel }, denial);
+    this.#context.recorder.note({ code: 'channel.refused', channel, operation: null, decision: null, approvals: [], request: null, reason: denial.code, facts });
+  }
+
+  #finish(session: ClientSession, { lines, status }: Farewell): void {
+    session.finish(lines, status);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#context === null) this.#served.fail(error);
+    else this.#context.fail(error);
+  }
+}
+
+async function within(limitMs: number, promise: Promise<void>, gone: AbortSignal): Promise<void> {
+  const { promise: over, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, limitMs);
+  const end = (): void => resolve();
+  gone.addEventListener('abort', end, { once: true });
+  await Promise.race([promise, over]);
+  clearTimeout(timer);
+  gone.removeEventListener('abort', end);
+}
