@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { FieldError, readFields } from './packet-fields.ts';
+import { readFields } from './packet-fields.ts';
 
 /** Longest packet of the agent protocol, as OpenSSH's agent takes it. */
 export const maxAgentPacketBytes: number = 256 * 1024;
@@ -33,9 +33,8 @@ export function readAgentRequest(packet: Uint8Array): AgentRequest {
     reader.uint32();
     reader.end();
     return { kind: 'sign', key: `SHA256:${createHash('sha256').update(key).digest('base64').replace(/=+$/, '')}`, data: createHash('sha256').update(data).digest('hex'), ...loginOf(data) };
-  } catch (error) {
-    if (error instanceof FieldError) return { kind: 'malformed' };
-    throw error;
+  } catch {
+    return { kind: 'malformed' };
   }
 }
 

@@ -27,19 +27,19 @@ export async function resolvePath(path: string, follow: boolean, ask: PathQuesti
   const split = splitPath(path);
   if (!follow && split !== null) {
     const directory = await ask.realpath(split.directory);
-    return 'path' in directory ? canonical(joinPath(directory.path, split.name)) : unresolved(path, directory.status);
+    return 'path' in directory ? canonical(joinPath(directory.path, split.name), path) : unresolved(path, directory.status);
   }
   const answer = await ask.realpath(path === '' ? '.' : path);
-  if ('path' in answer) return canonical(answer.path);
+  if ('path' in answer) return canonical(answer.path, path);
   if (split === null || (await ask.exists(path))) return unresolved(path, answer.status);
   const directory = await ask.realpath(split.directory);
-  return 'path' in directory ? canonical(joinPath(directory.path, split.name)) : unresolved(path, answer.status);
+  return 'path' in directory ? canonical(joinPath(directory.path, split.name), path) : unresolved(path, answer.status);
 }
 
-function canonical(path: string): ResolvedPath {
+function canonical(path: string, asked: string): ResolvedPath {
   const normal = normalPath(path);
   // A target that answers with a relative path, or one with `..`, gives no ground to match rules on.
-  return normal === null || normal !== path.replace(/(?<=.)\/$/, '') ? unresolved(path, 4) : { outcome: 'resolved', path: normal };
+  return normal === null || normal !== path.replace(/(?<=.)\/$/, '') ? unresolved(asked, 4) : { outcome: 'resolved', path: normal };
 }
 
 function unresolved(path: string, status: number): ResolvedPath {

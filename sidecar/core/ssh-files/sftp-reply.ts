@@ -62,8 +62,7 @@ export function readSftpReply(packet: Uint8Array): ReplyOutcome {
         throw new FieldError('unknown packet type');
     }
   } catch (error) {
-    if (error instanceof FieldError) return { outcome: 'malformed', problem: error.message };
-    throw error;
+    return { outcome: 'malformed', problem: (error as Error).message };
   }
 }
 

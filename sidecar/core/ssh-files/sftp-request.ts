@@ -56,8 +56,7 @@ export function readSftpRequest(packet: Uint8Array): RequestOutcome {
     if (request.kind !== 'EXTENDED' && request.kind !== 'INIT') reader.end();
     return { outcome: 'request', request };
   } catch (error) {
-    if (error instanceof FieldError) return { outcome: 'malformed', problem: error.message };
-    throw error;
+    return { outcome: 'malformed', problem: (error as Error).message };
   }
 }
 
