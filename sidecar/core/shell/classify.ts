@@ -30,6 +30,7 @@ export async function classifyShell(text: string, shell: LoginShellType, parser:
       unknowns.push({ reason: problem, source: next.text.slice(0, 200) });
       continue;
     }
+    if (next.depth === 0 && /^[-+]/u.test(text)) unknowns.push({ reason: 'the shell reads this text as an option', source: text.slice(0, 200) });
     const deceptive = findTextProblem(next.text);
     if (deceptive !== null) unknowns.push(deceptive);
     const pending = parser.parseShell(next.text);

@@ -1,4 +1,5 @@
 import { findDeceptiveCharacter } from './check-text.ts';
+import { findGap, type Leaf } from './cover.ts';
 import { findBashism } from './posix.ts';
 import { readWord } from './read-word.ts';
 import { interpretCommand, type NestedText } from './interpret-command.ts';
@@ -17,7 +18,7 @@ export interface Collected {
 /** Walks the whole tree of one text: every command at any depth, and everything that cannot be read for certain. */
 export function collect(script: Script, text: string, shell: LoginShellType, writes: readonly ShellWrite[]): Collected {
   const found: Collected = { commands: [], unknowns: [], nested: [] };
-  walkScript({ source: text, shell, found, writes, input: 'inherited' }, script);
+  walkScript({ source: text, shell, found, writes, input: 'inherited', leaves: [] }, script);
   return found;
 }
 
@@ -28,6 +29,12 @@ interface Place {
   readonly found: Collected;
   readonly writes: readonly ShellWrite[];
   readonly input: StandardInput;
+  /** What was read as a whole in the script around, for findGap. */
+  readonly leaves: Leaf[];
+}
+
+function leaf(place: Place, kind: Leaf['kind'], { pos, end }: { readonly pos: number; readonly end: number }): void {
+  place.leaves.push({ kind, pos, end });
 }
 
 function unknown(place: Place, reason: string, source: string): void {
@@ -39,11 +46,13 @@ function bashOnly(place: Place, what: string, source: string): void {
 }
 
 function walkScript(place: Place, script: Script): void {
-  const inner = script.source === undefined ? place : { ...place, source: script.source };
+  const inner: Place = { ...place, source: script.source ?? place.source, leaves: [] };
   for (const { message } of script.errors ?? []) unknown(inner, `the text does not parse: ${message}`, inner.source.slice(script.pos, script.end));
   const own = inner.source.slice(script.pos, script.end);
   if (/(?:^|[^\\])(?:\\\\)*\\$/u.test(own)) unknown(inner, 'the text ends in a backslash', own.slice(-200));
   walkStatements(inner, script.commands);
+  const gap = (script.errors ?? []).length > 0 ? null : findGap(inner.source, script.pos, script.end, inner.leaves);
+  if (gap !== null) unknown(inner, 'a part of the text is read in two ways', gap);
 }
 
 function walkStatements(place: Place, statements: readonly Statement[]): void {
@@ -86,33 +95,42 @@ function walk(place: Place, node: Node): void {
     case 'Select':
       if (node.type === 'Select') bashOnly(place, 'select', slice(place, node));
       nameVariable(place, node.name.text, slice(place, node));
+      for (const word of [node.name, ...(node.wordlist ?? [])]) leaf(place, 'word', word);
       for (const word of node.wordlist ?? []) walkWord(place, word);
       return walk(place, node.body);
     case 'ArithmeticFor':
       bashOnly(place, 'for ((', slice(place, node));
+      leaf(place, 'compound', { pos: node.pos, end: node.body.pos });
       for (const expression of [node.initialize, node.test, node.update]) if (expression !== undefined) walkArithmetic(place, expression, slice(place, node));
       return walk(place, node.body);
     case 'Subshell':
     case 'BraceGroup':
       return walk(place, node.body);
     case 'Case':
+      leaf(place, 'word', node.word);
       walkWord(place, node.word);
       for (const item of node.items) {
         if (item.terminator !== undefined && item.terminator !== ';;') bashOnly(place, item.terminator, node.word.text);
-        for (const pattern of item.pattern) walkWord(place, pattern);
+        for (const pattern of item.pattern) {
+          leaf(place, 'word', pattern);
+          walkWord(place, pattern);
+        }
         walk(place, item.body);
       }
       return undefined;
     case 'TestCommand':
       bashOnly(place, '[[', slice(place, node));
+      leaf(place, 'compound', node);
       return walkTest(place, node.expression, slice(place, node));
     case 'ArithmeticCommand':
       bashOnly(place, '((', slice(place, node));
+      leaf(place, 'compound', node);
       if (node.expression === undefined) return unknown(place, 'arithmetic that cannot be read', slice(place, node));
       return walkArithmetic(place, node.expression, slice(place, node));
     case 'Function':
       // Its positional parameters are dynamic words in the body, so a call can hide nothing.
       if (node.name.parts !== undefined) unknown(place, 'the name of a function is an expansion', slice(place, node));
+      leaf(place, 'function', node.name);
       if (place.source.slice(node.pos, node.pos + 8) === 'function') bashOnly(place, 'function', slice(place, node));
       return walk({ ...place, input: 'other' }, node.body);
     case 'Coproc':
@@ -128,6 +146,7 @@ function slice(place: Place, node: { readonly pos: number; readonly end: number 
 }
 
 function walkPipeline(place: Place, node: Extract<Node, { type: 'Pipeline' }>): void {
+  for (const prefix of node.prefixes) leaf(place, 'word', prefix);
   const timed = node.prefixes.some(({ type }) => type === 'Time');
   if (node.prefixes.length > 1 || (timed && node.commands[0]?.type !== 'Command')) bashOnly(place, '! and time before a compound command', slice(place, node));
   if (node.operators.includes('|&')) bashOnly(place, '|&', slice(place, node));
@@ -142,6 +161,7 @@ function noteLostWrites(place: Place, command: Node, writes: readonly ShellWrite
 
 function walkCommand(place: Place, node: Extract<Node, { type: 'Command' }>): void {
   const source = slice(place, node);
+  for (const item of [...node.prefix, ...(node.name === undefined ? [] : [node.name]), ...node.suffix]) if (item.type === 'Word' || item.type === 'Assignment') leaf(place, 'word', item);
   const redirections = [...node.prefix, ...node.suffix].filter((item): item is Redirection => item.type === 'Redirect' || item.type === 'HereString' || item.type === 'HereDoc');
   const redirected = walkRedirections(place, redirections);
   for (const item of node.prefix) if (item.type === 'Assignment') walkAssignment(place, item);
@@ -330,6 +350,7 @@ function walkRedirections(place: Place, redirections: readonly Redirection[]): P
   let input = place.input;
   for (const redirection of redirections) {
     const source = slice(place, redirection);
+    leaf(place, 'redirection', redirection);
     const descriptor = redirection.descriptor;
     if (descriptor?.type === 'FileDescriptorVariable') {
       bashOnly(place, '{name}>', source);
@@ -338,6 +359,7 @@ function walkRedirections(place: Place, redirections: readonly Redirection[]): P
     const standard = descriptor === undefined || (descriptor.type === 'FileDescriptor' && descriptor.value === 0);
     if (redirection.type === 'HereDoc') {
       if (redirection.closing === undefined) unknown(place, 'a here-document has no end', source);
+      leaf(place, 'redirection', { pos: redirection.body.pos, end: redirection.closing?.end ?? redirection.body.end });
       for (const part of redirection.body.parts ?? []) walkPart(place, part);
       if (standard) input = input !== 'inherited' && input !== 'other' ? 'other' : readHereDocument(redirection);
       continue;

@@ -12,9 +12,9 @@ export interface Statement { readonly type: 'Statement'; readonly command: Node;
 /** `a && b || c`. */
 export interface AndOr { readonly type: 'AndOr'; readonly commands: readonly Node[] }
 /** `! time a | b`. */
-export interface Pipeline { readonly type: 'Pipeline'; readonly pos: number; readonly end: number; readonly prefixes: readonly { readonly type: 'Time' | 'Negation' }[]; readonly commands: readonly Node[]; readonly operators: readonly string[] }
+export interface Pipeline { readonly type: 'Pipeline'; readonly pos: number; readonly end: number; readonly prefixes: readonly { readonly type: 'Time' | 'Negation'; readonly pos: number; readonly end: number }[]; readonly commands: readonly Node[]; readonly operators: readonly string[] }
 /** Several statements in a compound command. */
-export interface CompoundList { readonly type: 'CompoundList'; readonly commands: readonly Statement[] }
+export interface CompoundList { readonly type: 'CompoundList'; readonly pos: number; readonly commands: readonly Statement[] }
 /** A simple command: assignments and redirections before the name, words, assignments and redirections after it. */
 export interface Command { readonly type: 'Command'; readonly pos: number; readonly end: number; readonly name?: Word; readonly prefix: readonly (Assignment | Redirection)[]; readonly suffix: readonly (Word | Assignment | Redirection)[] }
 /** A compound command with redirections of its own. */
@@ -35,7 +35,7 @@ export type Compound =
   | { readonly type: 'ArithmeticCommand'; readonly pos: number; readonly end: number; readonly body: string; readonly expression?: Arithmetic };
 
 /** One word as written, with its parts where it has any. */
-export interface Word { readonly type: 'Word'; readonly text: string; readonly value: string; readonly parts?: readonly Part[] }
+export interface Word { readonly type: 'Word'; readonly pos: number; readonly end: number; readonly text: string; readonly value: string; readonly parts?: readonly Part[] }
 /** One piece of a word. */
 export type Part =
   | { readonly type: 'Literal' | 'SingleQuoted' | 'AnsiCQuoted'; readonly text: string; readonly value: string }
@@ -57,12 +57,12 @@ export type ParameterOperation =
   | { readonly type: 'CaseModification'; readonly operand?: Word }
   | { readonly type: 'Transform' | 'Names' | 'Unknown' };
 /** `name=value`, `name[index]+=value`, `name=(...)`. */
-export interface Assignment { readonly type: 'Assignment'; readonly text: string; readonly name: string; readonly append?: boolean; readonly index?: Word; readonly value: Word | { readonly type: 'ArrayValue'; readonly elements: readonly Word[] } }
+export interface Assignment { readonly type: 'Assignment'; readonly pos: number; readonly end: number; readonly text: string; readonly name: string; readonly append?: boolean; readonly index?: Word; readonly value: Word | { readonly type: 'ArrayValue'; readonly elements: readonly Word[] } }
 /** Any redirection. */
 export type Redirection =
   | { readonly type: 'Redirect'; readonly pos: number; readonly end: number; readonly operator: string; readonly descriptor?: Descriptor; readonly target?: Word }
   | { readonly type: 'HereString'; readonly pos: number; readonly end: number; readonly descriptor?: Descriptor; readonly target?: Word }
-  | { readonly type: 'HereDoc'; readonly pos: number; readonly end: number; readonly operator: '<<' | '<<-'; readonly descriptor?: Descriptor; readonly delimiter?: { readonly quoted: boolean }; readonly body: { readonly text: string; readonly parts?: readonly Part[] }; readonly closing?: object };
+  | { readonly type: 'HereDoc'; readonly pos: number; readonly end: number; readonly operator: '<<' | '<<-'; readonly descriptor?: Descriptor; readonly delimiter?: { readonly quoted: boolean }; readonly body: { readonly pos: number; readonly end: number; readonly text: string; readonly parts?: readonly Part[] }; readonly closing?: { readonly pos: number; readonly end: number } };
 /** `2` of `2>`, `{fd}` of `{fd}>`. */
 export type Descriptor = { readonly type: 'FileDescriptor'; readonly value: number } | { readonly type: 'FileDescriptorVariable'; readonly name: string };
 /** An arithmetic expression. */
