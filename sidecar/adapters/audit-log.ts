@@ -7,6 +7,7 @@ import { type CheckpointSigner, createSigner } from '../core/recording/checkpoin
 import { type EventBody, LogEncoder, type SessionChain } from '../core/recording/encode.ts';
 import type { HexHash } from '../core/recording/merkle.ts';
 import { lifecycleBody } from '../core/recording/ocsf-process.ts';
+import { closesOperation, closingCode, isRefusal } from '../core/recording/ssh-operations.ts';
 import type { FileLayer } from './file-layer.ts';
 import { codeOf, type GuardedStorage } from './guarded-storage.ts';
 import { SegmentFile } from './segment-file.ts';
@@ -184,9 +185,9 @@ export class AuditLog {
 
   #count(code: EventCode): void {
     this.totals.records += 1;
-    if (code === 'statement.intent') this.totals.intents += 1;
-    else if (code === 'statement.result') this.totals.results += 1;
+    if (code === 'statement.intent' || closingCode(code) !== null) this.totals.intents += 1;
+    else if (code === 'statement.result' || closesOperation(code)) this.totals.results += 1;
     else if (code === 'session.start') this.totals.sessions += 1;
-    else if (code === 'statement.denied') this.totals.denied += 1;
+    else if (code === 'statement.denied' || isRefusal(code)) this.totals.denied += 1;
   }
 }

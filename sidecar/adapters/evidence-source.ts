@@ -71,7 +71,7 @@ function walk(root: string, path: string, into: string[]): void {
   }
   for (const entry of entries) {
     if (entry.isDirectory()) walk(root, `${path}/${entry.name}`, into);
-    else if (entry.isFile() && /\.(ndjson|bin|note|vkey|sqlrec|gz)$/.test(entry.name)) into.push(`${path}/${entry.name}`);
+    else if (entry.isFile() && /\.(ndjson|bin|note|vkey|sqlrec|cast|gz)$/.test(entry.name)) into.push(`${path}/${entry.name}`);
   }
 }
 

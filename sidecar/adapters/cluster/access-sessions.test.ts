@@ -233,6 +233,24 @@ describe('a person who sets spec.terminate', () => {
   });
 });
 
+test('an SSH session shows its account, what it ran and was refused, and its recording', async () => {
+  const recorder = sessions.recorders.openSsh('01SSH');
+  const event = { channel: 1, operation: null, decision: aDecision(), approvals: [], request: null, reason: null, facts: {} } as const;
+  const subject = aSubject('01SSH');
+  await recorder.start({ ...subject, transport: { ...subject.transport, ssh: { authMethod: 'Ticket', credentialId: 't', client: { kex: 'k', cipher: 'c', software: 's' }, target: { kex: 'k', cipher: 'c', hostKey: 'h' } } } }, { role: 'deploy', pid: 0, startedAtMs: 1, credentialRef: 'x' });
+  await recorder.record({ ...event, code: 'exec.held' });
+  await recorder.record({ ...event, code: 'exec.intent', approvals: [anApproval()] });
+  recorder.note({ ...event, code: 'exec.result', operation: 1, decision: null, facts: { bytes_out: 10, bytes_err: 2, detector_hits: 3 } });
+  await recorder.record({ ...event, code: 'file.denied', decision: aDecision({ effect: 'Deny', rule: 'none' }) });
+  recorder.note({ ...event, code: 'channel.refused', decision: null });
+  await recorder.end('ClientClosed', { bytes: 12, denied: 2 });
+  await pass(clock, 60_000, 1_000);
+  expect(stored('01SSH')).toMatchObject({
+    spec: { protocol: 'SSH' },
+    status: { commands: 1, held: 1, approved: 1, denied: 2, bytesOut: 12, maskedValues: 3, lastDecision: { action: 'Deny', rule: 'none' }, recording: { uri: 'recordings/x.1.cast.gz', format: 'asciicast/3' } },
+  });
+});
+
 test('a session that was cut by the gateway is announced, one that its user closed is not', async () => {
   const ends: readonly EndReason[] = ['Revoked', 'ClientClosed', 'PolicyChanged'];
   for (const reason of ends) await (await start(`by-${reason}`)).end(reason, { rows: 0, bytes: 0, denied: 0 });
@@ -243,7 +261,10 @@ function someRecorders(how: { readonly fails?: boolean } = {}): RecorderFactory 
   return {
     unavailable: () => null, authFailed: async () => {}, onFailure: () => {}, close: async () => {},
     event: async (code, facts) => void recorded.push(`${code} ${JSON.stringify(facts)}`),
-    openSsh: () => { throw new Error('no SSH here'); },
+    openSsh: (sessionId) => ({
+      sessionId, start: async () => {}, record: async () => 1, note: () => {}, openCast: () => { throw new Error('no recording here'); }, end: async () => {},
+      seal: () => ({ recording: { uri: 'recordings/x.1.cast.gz', sha256: 'ef'.repeat(32), format: 'asciicast/3' }, log: { origin: 'local/payments/01', firstSequence: 3, lastSequence: 9, chainHead: 'cd'.repeat(32) } }),
+    }),
     open: (sessionId) => {
       let statements = 0;
       return {

@@ -9,7 +9,7 @@ import type { Logger } from '../../core/ports.ts';
 import { accessSessionKind } from './kinds.ts';
 import { observeRecorders, type SessionObserver } from './observe-recorder.ts';
 import { agentName } from './request-spec.ts';
-import { sessionObject, sessionObjectName, sessionStatus, type SessionEnding, type SessionSummary } from './session-object.ts';
+import { countSshEvent, sessionObject, sessionObjectName, sessionStatus, type SessionEnding, type SessionSummary } from './session-object.ts';
 
 /** What session objects need. */
 export interface AccessSessionsDeps {
@@ -153,6 +153,7 @@ class Sessions implements AccessSessions {
       attempt: ({ event, intent }) => change(({ summary }) => ({
         held: summary.held + (event === 'statement.held' ? 1 : 0), denied: summary.denied + (event === 'statement.denied' ? 1 : 0), lastDecision: intent.decision,
       })),
+      ssh: (event) => change(({ summary }) => countSshEvent(summary, event)),
       ended: (reason, seal) => {
         const entry = this.#entries.get(sessionId);
         if (entry === undefined) return;

@@ -1,4 +1,4 @@
-import type { BackendFacts, EndReason, RecorderFactory, SessionRecorder, SessionSeal, SessionSubject, StatementAttempt, StatementIntent, StatementResult } from '../../../contract/audit.ts';
+import type { BackendFacts, EndReason, RecorderFactory, SessionRecorder, SessionSeal, SessionSubject, SshEvent, SshSessionRecorder, StatementAttempt, StatementIntent, StatementResult } from '../../../contract/audit.ts';
 
 /** Told what was recorded, after it was; must not throw or wait. */
 export interface SessionObserver {
@@ -6,6 +6,8 @@ export interface SessionObserver {
   intents(intents: readonly StatementIntent[]): void;
   result(result: StatementResult): void;
   attempt(attempt: StatementAttempt): void;
+  /** An event of an SSH session. */
+  ssh(event: SshEvent): void;
   ended(reason: EndReason, seal: SessionSeal | null): void;
 }
 
@@ -14,7 +16,7 @@ export function observeRecorders(recorders: RecorderFactory, observe: (sessionId
   return {
     unavailable: () => recorders.unavailable(),
     open: (sessionId) => observed(recorders.open(sessionId), observe(sessionId)),
-    openSsh: (sessionId) => recorders.openSsh(sessionId),
+    openSsh: (sessionId) => observedSsh(recorders.openSsh(sessionId), observe(sessionId)),
     authFailed: (facts) => recorders.authFailed(facts),
     event: (code, facts) => recorders.event(code, facts),
     onFailure: (listener) => recorders.onFailure(listener),
@@ -54,6 +56,35 @@ function observed(recorder: SessionRecorder, observer: SessionObserver): Session
     copy: (statement, direction, chunk) => recorder.copy(statement, direction, chunk),
     notice: (statement, kind, fields) => recorder.notice(statement, kind, fields),
     flush: () => recorder.flush(),
+    end: async (reason, totals) => {
+      try {
+        await recorder.end(reason, totals);
+      } finally {
+        observer.ended(reason, seal());
+      }
+    },
+    seal,
+  };
+}
+
+function observedSsh(recorder: SshSessionRecorder, observer: SessionObserver): SshSessionRecorder {
+  const seal = (): SessionSeal | null => recorder.seal?.() ?? null;
+  return {
+    sessionId: recorder.sessionId,
+    start: async (subject, backend) => {
+      await recorder.start(subject, backend);
+      observer.started(subject, backend);
+    },
+    record: async (event) => {
+      const operation = await recorder.record(event);
+      observer.ssh(event);
+      return operation;
+    },
+    note: (event) => {
+      recorder.note(event);
+      observer.ssh(event);
+    },
+    openCast: (header) => recorder.openCast(header),
     end: async (reason, totals) => {
       try {
         await recorder.end(reason, totals);

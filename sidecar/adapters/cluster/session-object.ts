@@ -1,7 +1,8 @@
 import type { AccessSessionResource } from '../../../contract/api/v1alpha1.gen.ts';
-import type { DecisionRecord, EndReason, SessionSeal, SessionSubject } from '../../../contract/audit.ts';
+import type { DecisionRecord, EndReason, SessionSeal, SessionSubject, SshEvent } from '../../../contract/audit.ts';
 import { apiVersion, targetLabel } from '../../../contract/names.ts';
 import { printableText } from '../../../contract/printable-text.ts';
+import { bytesToUser, closesOperation, closingCode, hiddenValues, isRefusal } from '../../core/recording/ssh-operations.ts';
 
 /** Name of the AccessSession of a session: its id in lower case, which a name of Kubernetes has to be. */
 export function sessionObjectName(sessionId: string): string {
@@ -18,6 +19,20 @@ export interface SessionSummary {
   readonly rows: number;
   readonly bytesOut: number;
   readonly lastDecision: Pick<DecisionRecord, 'effect' | 'policy' | 'rule' | 'evaluatedAtMs'> | null;
+}
+
+/** What an event of an SSH session adds: what was let through is a command of its own, what was refused or held is no more than that. Pure. */
+export function countSshEvent(summary: SessionSummary, event: SshEvent): SessionSummary {
+  const { code, decision, approvals, facts } = event;
+  const opens = closingCode(code) !== null;
+  const closes = closesOperation(code);
+  return {
+    ...summary,
+    commands: summary.commands + (opens ? 1 : 0), approved: summary.approved + (opens && approvals.length > 0 ? 1 : 0),
+    denied: summary.denied + (isRefusal(code) ? 1 : 0), held: summary.held + (code === 'exec.held' ? 1 : 0),
+    bytesOut: summary.bytesOut + (closes ? bytesToUser(facts) : 0), maskedValues: summary.maskedValues + (closes ? hiddenValues(facts) : 0),
+    lastDecision: decision ?? summary.lastDecision,
+  };
 }
 
 /** How a session ended. */
@@ -40,7 +55,7 @@ export function sessionObject(subject: SessionSubject, place: { readonly namespa
     sessionID: subject.sessionId,
     user: { username: identity.username, ...(identity.uid === null ? {} : { uid: identity.uid.slice(0, 128) }), ...(place.agent === null ? {} : { actor: place.agent }), identityProvider: identity.provider },
     targetRef: { name: target.name, uid: target.uid },
-    protocol: 'PostgreSQL',
+    protocol: subject.transport.ssh === undefined ? 'PostgreSQL' : 'SSH',
     client: { address: client.ip.slice(0, 64), ...(client.applicationName === null ? {} : { program: shown(client.applicationName, 128) }) },
     account: shown(client.requestedUser, 63),
     pod: place.pod,
@@ -75,7 +90,7 @@ function endOf(ending: SessionEnding, at: { readonly generation: number; readonl
   const endedAt = wholeSeconds(ending.atMs);
   return {
     endedAt, endReason: ending.reason,
-    ...(seal?.recording == null ? {} : { recording: { ...seal.recording, uri: seal.recording.uri.slice(0, 1_024), content: at.content, format: 'sqlrec/1' } }),
+    ...(seal?.recording == null ? {} : { recording: { uri: seal.recording.uri.slice(0, 1_024), sha256: seal.recording.sha256, content: at.content, format: seal.recording.format ?? 'sqlrec/1' } }),
     ...(seal === null ? {} : { audit: { logOrigin: seal.log.origin.slice(0, 253), firstSequence: seal.log.firstSequence, lastSequence: seal.log.lastSequence, chainHead: `sha256:${seal.log.chainHead}` } }),
     ...(ending.terminatedBy === null ? {} : {
       conditions: [{ type: 'Terminated', status: 'True', observedGeneration: at.generation, lastTransitionTime: endedAt, reason: 'Terminated', message: `ended by ${printableText(ending.terminatedBy, { oneLine: true })}`.slice(0, 4_096) }],

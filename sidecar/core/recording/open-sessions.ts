@@ -6,7 +6,7 @@ import { activityJson, always, type RecordingSeal } from './ocsf-parts.ts';
 import { isoTime } from './json-text.ts';
 import { closingBody, type OperationMark, sealedBody } from './ocsf-ssh.ts';
 import { countAt, isObject, listAt, objectAt, type RecordView, textAt } from './record-view.ts';
-import { closesOperation, closingCode, isRefusal } from './ssh-operations.ts';
+import { bytesToUser, closesOperation, closingCode, isRefusal } from './ssh-operations.ts';
 
 /** A session that a log left open. */
 export interface OpenSession {
@@ -129,7 +129,7 @@ function countOperation(session: Mutable, record: RecordView): void {
     session.openOperations.set(operation, markOf(record, operation));
   } else if (operation !== null && closesOperation(record.code)) {
     session.openOperations.delete(operation);
-    session.bytes += countAt(objectAt(record.evidence, 'facts'), 'bytes') ?? 0;
+    session.bytes += bytesToUser(objectAt(record.evidence, 'facts'));
   }
 }
 

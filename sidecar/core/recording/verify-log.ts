@@ -4,6 +4,7 @@ import { maxLineBytes } from './encode.ts';
 import type { Findings, Place } from './findings.ts';
 import { emptyRoot, MerkleTree } from './merkle.ts';
 import { countAt, objectAt, readRecord, type RecordView, textAt } from './record-view.ts';
+import { closesOperation, closingCode, isRefusal } from './ssh-operations.ts';
 import type { SessionLedger } from './verify-session.ts';
 
 /** What stands beside a log's records. */
@@ -206,10 +207,10 @@ export class LogCheck {
     }
     this.#lastMs = record.timeMs;
     const log = objectAt(record.evidence, 'log');
+    if (record.code === 'statement.intent' || closingCode(record.code) !== null) this.#totals.intents += 1;
+    else if (record.code === 'statement.result' || closesOperation(record.code)) this.#totals.results += 1;
+    else if (record.code === 'statement.denied' || isRefusal(record.code)) this.#totals.denied += 1;
     switch (record.code) {
-      case 'statement.intent': this.#totals.intents += 1; return;
-      case 'statement.result': this.#totals.results += 1; return;
-      case 'statement.denied': this.#totals.denied += 1; return;
       case 'session.start': this.#totals.sessions += 1; return;
       case 'log.opened': return this.#opened(log, place);
       case 'log.recovered': return this.#claim('recovered', log, place);

@@ -2,8 +2,9 @@ import { subjectKey } from '../identity/identity.ts';
 import type { Findings, Place } from './findings.ts';
 import { zeroHash } from './encode.ts';
 import { countAt, isObject, listAt, objectAt, type RecordView, textAt } from './record-view.ts';
+import { closesOperation, closingCode, isRefusal } from './ssh-operations.ts';
 
-/** A recording that a `session.end` names. */
+/** A recording that a `session.end` or `recording.sealed` names. */
 export interface NamedRecording {
   readonly session: string;
   readonly uri: string;
@@ -19,6 +20,8 @@ interface SessionState {
   readonly origin: string;
   readonly requesterKeys: ReadonlySet<string>;
   readonly intents: Map<number, { readonly logSeq: number; readonly place: Place }>;
+  /** Of SSH sessions, by operation. */
+  readonly operations: Map<number, { readonly logSeq: number; readonly code: string; readonly place: Place }>;
   /** A file is missing, so breaks in the chain are a loss that is already reported. */
   gap: boolean;
   lastOrigin: string;
@@ -64,6 +67,9 @@ export class SessionLedger {
       for (const [statement, intent] of state.intents) {
         this.#findings.add(kind, open ? 'statement-open' : 'intent-without-result', `statement ${statement} has an intent and ${open ? 'not yet a' : 'no'} result`, { ...intent.place, session });
       }
+      for (const [operation, { code, place }] of state.operations) {
+        this.#findings.add(kind, open ? 'operation-open' : 'intent-without-result', `${code} of operation ${operation} has ${open ? 'not yet a' : 'no'} ${closingCode(code) ?? 'result'}`, { ...place, session });
+      }
     }
   }
 
@@ -91,7 +97,7 @@ export class SessionLedger {
       this.#findings.add('tampering', 'session-without-start', 'the session has no start record', { ...place, session });
     }
     this.counts.sessions += 1;
-    const state = { nextSeq: 0, prevHash: zeroHash, place, origin: record.origin, requesterKeys: requesterKeys(record), intents: new Map(), gap: gapBefore && record.code !== 'session.start', lastOrigin: record.origin };
+    const state = { nextSeq: 0, prevHash: zeroHash, place, origin: record.origin, requesterKeys: requesterKeys(record), intents: new Map(), operations: new Map(), gap: gapBefore && record.code !== 'session.start', lastOrigin: record.origin };
     this.#open.set(session, state);
     return state;
   }
@@ -116,7 +122,34 @@ export class SessionLedger {
         this.counts.ended += 1;
         this.#end(record, session, state, place);
         return;
+      case 'recording.sealed':
+        this.#recordings(record, session, place);
+        return;
       default:
+        this.#operation(record, session, state, place);
+    }
+  }
+
+  /** Events of an SSH session: what opens is closed once, by the event that belongs to it. */
+  #operation(record: RecordView, session: string, state: SessionState, place: Place): void {
+    const { code } = record;
+    const at = { ...place, session };
+    const operation = countAt(objectAt(record.evidence, 'operation'), 'n');
+    if (isRefusal(code)) this.counts.denied += 1;
+    if (closingCode(code) !== null) {
+      this.counts.intents += 1;
+      if (operation === null || state.operations.has(operation)) this.#findings.add('tampering', 'intent-twice', `two ${code} bear the same operation number`, at);
+      else state.operations.set(operation, { logSeq: record.logSeq, code, place });
+      this.#approvals(record, session, state, place);
+    } else if (closesOperation(code)) {
+      this.counts.results += 1;
+      const opened = operation === null ? undefined : state.operations.get(operation);
+      if (operation === null || opened === undefined) {
+        if (!state.gap) this.#findings.add('tampering', 'result-without-intent', `${code} without what it closes (operation ${operation})`, at);
+        return;
+      }
+      if (closingCode(opened.code) !== code || countAt(record.evidence, 'intent_seq') !== opened.logSeq) this.#findings.add('tampering', 'wrong-intent', `${code} names another record as its intent`, at);
+      state.operations.delete(operation);
     }
   }
 
@@ -132,12 +165,21 @@ export class SessionLedger {
 
   #end(record: RecordView, session: string, state: SessionState, place: Place): void {
     for (const [statement, intent] of state.intents) this.#findings.add('incomplete', 'intent-without-result', `statement ${statement} has an intent and no result`, { ...intent.place, session });
-    const recording = objectAt(record.evidence, 'recording');
-    const uri = textAt(recording, 'uri');
-    const sha256 = textAt(recording, 'sha256')?.replace(/^sha256:/, '');
-    if (uri !== null && sha256 !== undefined) this.recordings.push({ session, uri, sha256, place });
+    for (const [operation, { code, place: from }] of state.operations) this.#findings.add('incomplete', 'intent-without-result', `${code} of operation ${operation} has no ${closingCode(code) ?? 'result'}`, { ...from, session });
+    this.#recordings(record, session, place);
     this.#open.delete(session);
     this.#ended.add(session);
+  }
+
+  /** One recording, or those of the channels of an SSH session. */
+  #recordings(record: RecordView, session: string, place: Place): void {
+    const recording = objectAt(record.evidence, 'recording');
+    const casts = listAt(recording, 'casts');
+    for (const named of casts.length > 0 ? casts : [recording]) {
+      const uri = textAt(named, 'uri');
+      const sha256 = textAt(named, 'sha256')?.replace(/^sha256:/, '');
+      if (uri !== null && sha256 !== undefined) this.recordings.push({ session, uri, sha256, place });
+    }
   }
 
   #decided(record: RecordView): void {
