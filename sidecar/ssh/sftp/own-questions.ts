@@ -20,11 +20,11 @@ export interface OwnQuestions extends PathQuestions {
  */
 export function createPathQuestions(deps: { readonly send: (packet: Uint8Array) => Promise<void>; readonly isTaken: (id: number) => boolean }): OwnQuestions {
   const open = new Map<number, PromiseWithResolvers<Exclude<SftpReply, { kind: 'VERSION' }>>>();
-  let last = 0xffff_ffff;
   let isOver = false;
   const nextId = (): number => {
-    do last = last === 0 ? 0xffff_ffff : last - 1; while (deps.isTaken(last) || open.has(last));
-    return last;
+    let id = 0xffff_ffff;
+    while (deps.isTaken(id) || open.has(id)) id--;
+    return id;
   };
   const ask = async (kind: 'REALPATH' | 'LSTAT' | 'STAT', path: string): Promise<Exclude<SftpReply, { kind: 'VERSION' }>> => {
     if (isOver) throw new ChannelProblem('target', 'the channel is over');
