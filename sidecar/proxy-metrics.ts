@@ -4,7 +4,7 @@ import type { Tally } from './core/session/tally.ts';
 
 /** What is counted as it happens; everything else is read from the registry and the tally when somebody asks. */
 export interface ConnectionCounters {
-  readonly connection: (labels: { readonly protocol: 'postgres'; readonly outcome: 'opened' | 'denied' | 'failed' | 'cancel' | 'closed' }) => void;
+  readonly connection: (labels: { readonly protocol: 'postgres' | 'ssh'; readonly outcome: 'opened' | 'denied' | 'failed' | 'cancel' | 'closed' }) => void;
   readonly accepted: (labels: { readonly outcome: 'accepted' | 'refused_process' | 'refused_address' }) => void;
 }
 
@@ -19,7 +19,7 @@ export function declareMetrics(metrics: Metrics, registry: SessionRegistry, tall
   metrics.tally({ name: 'sallyport_recorder_failures_total', help: 'Times that records could not be written, by error code.', label: 'code' }, tally.recorderFailures);
   metrics.tally({ name: 'sallyport_masked_cells_total', help: 'Cells of masked columns that were sent masked.', label: 'protocol' }, { get postgres() { return tally.maskedCells; } });
   return {
-    connection: metrics.counter({ name: 'sallyport_sessions_total', help: 'Connections by what became of them.', labels: { protocol: ['postgres'], outcome: ['opened', 'denied', 'failed', 'cancel', 'closed'] } }),
+    connection: metrics.counter({ name: 'sallyport_sessions_total', help: 'Connections by what became of them.', labels: { protocol: ['postgres', 'ssh'], outcome: ['opened', 'denied', 'failed', 'cancel', 'closed'] } }),
     accepted: metrics.counter({ name: 'sallyport_connections_total', help: 'Accepted connections and those refused at accept.', labels: { outcome: ['accepted', 'refused_process', 'refused_address'] } }),
   };
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { ProxyConfig } from '../contract/proxy-config.ts';
+import type { ProxyConfig, Target } from '../contract/proxy-config.ts';
 import type { ConfigSource, Logger } from './core/ports.ts';
 import type { SessionRegistry } from './core/session/registry.ts';
 import type { Admission } from './core/session/admission.ts';
@@ -13,6 +13,10 @@ export interface ProxyParts {
   readonly log: Logger;
   readonly metrics: ListenerMetrics;
   readonly serve: (socket: Socket, admission: Admission, targetName: string) => Promise<void>;
+  /** Why the port of a Target stays shut, for the log; null = it is opened. */
+  readonly shut?: (target: Target) => string | null;
+  /** Accept to ready, where it is not the listener's own. */
+  readonly loginMs?: (target: Target) => number | null;
 }
 
 export interface RunningProxy {
@@ -51,9 +55,10 @@ export async function runProxy(parts: ProxyParts): Promise<RunningProxy> {
   const listeners = new Map<string, { readonly wantedPort: number; readonly listener: Listener }>();
   const limit = new UnauthenticatedLimit();
   const unopened = new Set<string>();
+  const shut = new Set<string>();
   let following: Promise<void> = Promise.resolve();
   const follow = (): void => {
-    following = following.then(() => followConfig(parts, { listeners, unopened, limit }, parts.config.current()?.config ?? null));
+    following = following.then(() => followConfig(parts, { listeners, unopened, shut, limit }, parts.config.current()?.config ?? null));
   };
   const unsubscribe = parts.config.subscribe(follow);
   const tick = setInterval(() => parts.registry.tick(), tickMs);
@@ -86,11 +91,14 @@ export async function runProxy(parts: ProxyParts): Promise<RunningProxy> {
 interface Ports {
   readonly listeners: Map<string, { readonly wantedPort: number; readonly listener: Listener }>;
   readonly unopened: Set<string>;
+  /** Targets that this process cannot serve: said once. */
+  readonly shut: Set<string>;
   readonly limit: UnauthenticatedLimit;
 }
 
-async function followConfig(parts: ProxyParts, { listeners, unopened, limit }: Ports, config: ProxyConfig | null): Promise<void> {
-  const wanted = new Map((config?.targets ?? []).map((target) => [target.name, target.listenPort]));
+async function followConfig(parts: ProxyParts, { listeners, unopened, shut, limit }: Ports, config: ProxyConfig | null): Promise<void> {
+  const targets = new Map((config?.targets ?? []).map((target) => [target.name, target]));
+  const wanted = new Map([...targets].flatMap(([name, target]) => (isShut(parts, shut, target) ? [] : [[name, target.listenPort] as const])));
   for (const [name, entry] of listeners) {
     if (wanted.get(name) === entry.wantedPort) continue;
     listeners.delete(name);
@@ -99,9 +107,11 @@ async function followConfig(parts: ProxyParts, { listeners, unopened, limit }: P
   }
   for (const name of unopened) if (!wanted.has(name)) unopened.delete(name);
   for (const [name, port] of wanted) {
-    if (listeners.has(name)) continue;
+    const target = targets.get(name);
+    if (listeners.has(name) || target === undefined) continue;
     try {
-      const listener = await startListener({ host: parts.bindHost, port, limit, log: parts.log, metrics: parts.metrics, onConnection: (socket, admission) => parts.serve(socket, admission, name) });
+      const loginMs = parts.loginMs?.(target) ?? null;
+      const listener = await startListener({ host: parts.bindHost, port, limit, log: parts.log, metrics: parts.metrics, ...(loginMs === null ? {} : { loginMs }), onConnection: (socket, admission) => parts.serve(socket, admission, name) });
       listeners.set(name, { wantedPort: port, listener });
       unopened.delete(name);
       parts.log.info('listening', { target: name, port: listener.port });
@@ -111,6 +121,18 @@ async function followConfig(parts: ProxyParts, { listeners, unopened, limit }: P
       unopened.add(name);
     }
   }
+}
+
+/** A Target that cannot be served must not make the others unready: the log tells, once. */
+function isShut(parts: ProxyParts, shut: Set<string>, target: Target): boolean {
+  const reason = parts.shut?.(target) ?? null;
+  if (reason === null) {
+    shut.delete(target.name);
+    return false;
+  }
+  if (!shut.has(target.name)) parts.log.error('port stays shut', { target: target.name, reason });
+  shut.add(target.name);
+  return true;
 }
 
 async function closeAll(listeners: Ports['listeners']): Promise<void> {

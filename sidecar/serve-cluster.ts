@@ -79,7 +79,7 @@ export async function serveCluster(settings: ClusterSettings): Promise<number> {
   }));
   const peers = { namespace, key: mounted.keys.peers, port: settings.ports.peers, clock, log };
   const proxy = await startProxy({
-    config, approver: approvals, keys: issuerKeys, secrets, recorders: sessions.recorders, parser, clock, log, metrics, namespace, bindHost: settings.bindHost, maxSessions: wanted.maxSessions, allowPlaintextLoopback: false,
+    config, approver: approvals, keys: issuerKeys, secrets, recorders: sessions.recorders, parser, clock, log, metrics, namespace, bindHost: settings.bindHost, maxSessions: wanted.maxSessions, ssh: null, allowPlaintextLoopback: false,
     tls: mounted.tls, cancelPeers: createPeerClient(peers), digestKey: mounted.keys.digest, maskingKey: mounted.keys.masking, closed: () => (config.deniesNew() ? 'CONFIG_STALE' : null),
   });
   terminate = (sessionId, denial) => proxy.registry.list().find((session) => session.id === sessionId)?.end({ reason: 'Terminated', denial });

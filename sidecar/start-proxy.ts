@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import type { Approver, Clock, ConfigSource, Logger, SecretSource, SqlParser } from './core/ports.ts';
+import type { Approver, Clock, ConfigSource, DeviceLogin, Logger, SecretSource, ShellParser, SqlParser, TicketPeers } from './core/ports.ts';
+import type { SshUserCa } from './core/identity/ssh-user-ca.ts';
+import type { Target } from '../contract/proxy-config.ts';
 import type { RecorderFactory } from '../contract/audit.ts';
 import type { Metrics } from '../runtime/metrics.ts';
 import type { IssuerKeys } from './adapters/jwks.ts';
@@ -18,6 +20,11 @@ import type { Admission } from './core/session/admission.ts';
 import { openSessionInspector } from './postgres/session-inspector.ts';
 import { declareMetrics } from './proxy-metrics.ts';
 import { type RunningProxy, runProxy } from './run-proxy.ts';
+import { TicketDesk } from './ssh/authentication/tickets.ts';
+import { channelServers } from './ssh/channel-server-table.ts';
+import { serveSshConnection, type SshDeps } from './ssh/connection.ts';
+import { nativeProblem } from './ssh/native.ts';
+import { createSshServer } from './ssh/server.ts';
 
 /** The adapters that a cluster or a directory brings, and the settings of the installation. */
 export interface ProxyAdapters {
@@ -38,10 +45,24 @@ export interface ProxyAdapters {
   readonly maskingKey: Uint8Array;
   readonly namespace: string;
   readonly maxSessions: number;
+  /** Null: this installation serves no SSH, and `sshProblem` says why. */
+  readonly ssh: SshAdapters | null;
   /** Other replicas, asked about cancel keys that this one does not know. */
   readonly cancelPeers?: CancelPeers;
   /** Why nobody may be admitted now, although there is a config; null = go on. */
   readonly closed?: () => ErrorCode | null;
+}
+
+/** What SSH Targets need besides. */
+export interface SshAdapters {
+  /** Private host keys, OpenSSH's format, one per type, best first; none: the listeners stay shut. */
+  readonly hostKeys: readonly Uint8Array[];
+  readonly shellParser: ShellParser;
+  /** Null: no certificate counts and none is issued. */
+  readonly userCa: SshUserCa | null;
+  readonly deviceLogin: DeviceLogin | null;
+  /** Null where there is one replica only. */
+  readonly ticketPeers: TicketPeers | null;
 }
 
 export interface StartedProxy extends RunningProxy {
@@ -72,10 +93,42 @@ export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy>
   const prepareKeys = (): void => void keys.prepare(config.current()?.config.identityProviders ?? []);
   config.subscribe(prepareKeys);
   prepareKeys();
+  const ssh = startSsh(adapters, deps, (outcome) => metrics.connection({ protocol: 'ssh', outcome }));
+  const targetOf = (name: string): Target | undefined => config.current()?.config.targets.find((target) => target.name === name);
   const running = await runProxy({
-    config, registry, bindHost: adapters.bindHost, log,
+    config, registry, bindHost: adapters.bindHost, log, shut: (target) => ('ssh' in target ? ssh.problem : null), loginMs: (target) => ('ssh' in target ? sshLoginMs : null),
     metrics: { connection: (outcome) => metrics.accepted({ outcome }) },
-    serve: (socket: Socket, admission: Admission, target: string) => serveConnection(socket, admission, target, deps),
+    serve: (socket: Socket, admission: Admission, name: string) => {
+      const target = targetOf(name);
+      // A Target that became another's protocol or is gone has no listener in a moment.
+      if (target !== undefined && 'ssh' in target) return ssh.serve(socket, admission, name);
+      return serveConnection(socket, admission, name, deps);
+    },
   });
   return { ...running, registry, cancelForPeer: (pid, key) => cancelKeys.cancelForPeer(pid, key) };
+}
+
+/** Longer than the grace of a login with a device, which the SSH part ends itself. */
+const sshLoginMs = 200_000;
+
+/** The SSH part, or why there is none: then the ports of SSH Targets stay shut. */
+function startSsh(adapters: ProxyAdapters, shared: PostgresDeps, count: SshDeps['count']): { readonly problem: string | null; readonly serve: (socket: Socket, admission: Admission, target: string) => Promise<void> } {
+  const { ssh } = adapters;
+  const problem = nativeProblem() ?? (ssh === null ? 'this installation serves no SSH' : ssh.hostKeys.length === 0 ? 'there is no SSH host key' : null);
+  if (ssh === null || problem !== null) {
+    return {
+      problem,
+      serve: (socket) => {
+        socket.destroy();
+        return Promise.resolve();
+      },
+    };
+  }
+  const { config, keys, registry, approver, clock, log, secrets, recorders, newSessionId, digestKey, tally } = shared;
+  const tickets = new TicketDesk(clock, ssh.ticketPeers);
+  const deps: SshDeps = {
+    config, keys, registry, approver, clock, log, secrets, recorders, newSessionId, digestKey, tally, count, tickets, userCa: ssh.userCa, deviceLogin: ssh.deviceLogin, parser: ssh.shellParser,
+    server: createSshServer({ hostKeys: ssh.hostKeys }), servers: channelServers,
+  };
+  return { problem: null, serve: (socket, admission, target) => serveSshConnection(socket, admission, target, deps) };
 }

@@ -10,16 +10,21 @@ import { type DirectoryConfig, watchConfigDirectory } from '../../sidecar/adapte
 import { readOrCreateKey } from '../../sidecar/adapters/directory/keys.ts';
 import { listenerCertificate } from '../../sidecar/adapters/listener-certificate.ts';
 import { createDirectorySecrets } from '../../sidecar/adapters/directory/secrets.ts';
+import { openDirectoryHostKeys } from '../../sidecar/adapters/directory/ssh-host-keys.ts';
+import { openDirectoryUserCa } from '../../sidecar/adapters/directory/ssh-user-ca.ts';
+import { createDeviceLogin } from '../../sidecar/adapters/device-login.ts';
 import { isLoopbackHost } from '../../sidecar/adapters/fetch-json.ts';
 import { createIssuerKeys } from '../../sidecar/adapters/jwks.ts';
 import { createLineEcho } from '../../sidecar/adapters/line-echo.ts';
 import { openRecorder } from '../../sidecar/adapters/session-recorder.ts';
+import { createShellParser } from '../../sidecar/adapters/shell-parser.ts';
 import { createSqlParser } from '../../sidecar/adapters/sql-parser.ts';
 import { deny } from '../../sidecar/core/errors.ts';
 import { verifyToken } from '../../sidecar/core/identity/verify-token.ts';
 import type { DecidedBy } from '../../sidecar/core/policy/decision.ts';
 import { serveHttpApi } from '../../sidecar/http-api.ts';
-import { startProxy } from '../../sidecar/start-proxy.ts';
+import { nativeProblem } from '../../sidecar/ssh/native.ts';
+import { type SshAdapters, startProxy } from '../../sidecar/start-proxy.ts';
 import { createDirectoryCompiler } from '../compile-directory.ts';
 import { formatFileProblem } from '../file-problem.ts';
 import type { CommandIo } from '../gateway-client.ts';
@@ -71,7 +76,7 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
   const proxy = await startProxy({
     config, approver: approvals, keys, secrets, recorders: recorder, parser, clock, log, metrics, namespace, bindHost: options.bind, maxSessions: options.maxSessions, allowPlaintextLoopback: options.allowPlaintextLoopback,
     tls: options.tls && listenerCertificate(options.tls.certificateFile, options.tls.keyFile, (error) => log.error('listener certificate cannot be read, the last good one stays', { error: error.message })),
-    digestKey: await readOrCreateKey(options.data, 'digest'), maskingKey: await readOrCreateKey(options.data, 'masking'),
+    digestKey: await readOrCreateKey(options.data, 'digest'), maskingKey: await readOrCreateKey(options.data, 'masking'), ssh: await openSsh(options.data, closing, { clock, log }),
   });
   closing.defer(() => proxy.drain({ ...drainPlan, deadlineMs: 0, hurry: shutdown.hurry }));
   let draining = false;
@@ -97,6 +102,14 @@ export async function serveDirectory(options: ServeOptions, io: CommandIo): Prom
   await closing.disposeAsync();
   log.info('stopped');
   return 0;
+}
+
+/** Where the native part is missing no key is made: the ports of SSH Targets stay shut, and the log says why. */
+async function openSsh(data: string, closing: AsyncDisposableStack, { clock, log }: { readonly clock: ReturnType<typeof systemClock>; readonly log: Log }): Promise<SshAdapters> {
+  const shellParser = closing.use(createShellParser());
+  if (nativeProblem() !== null) return { hostKeys: [], shellParser, userCa: null, deviceLogin: null, ticketPeers: null };
+  const { createHostKey } = await import('../../sidecar/ssh/create-host-key.ts');
+  return { hostKeys: await openDirectoryHostKeys(data, createHostKey), shellParser, userCa: await openDirectoryUserCa(data), deviceLogin: createDeviceLogin({ clock, log }), ticketPeers: null };
 }
 
 function openConfig(options: ServeOptions, secrets: ReturnType<typeof createDirectorySecrets>, log: Log, signal: AbortSignal): Promise<DirectoryConfig> {

@@ -1,5 +1,4 @@
 import type { ServerChannel, SocketBindInfo, SocketRequestInfo, TcpipBindInfo, TcpipRequestInfo } from 'ssh2';
-import type { Identity } from '../core/identity/identity.ts';
 import type { TransferCommand } from '../core/shell/transfer-command.ts';
 import type { SshContext } from './context.ts';
 import type { SessionChannel } from './session-channel.ts';
@@ -32,6 +31,4 @@ export interface ChannelServers {
   /** `auth-agent-req@openssh.com` and `x11-req`: whether they are granted, recorded either way. */
   readonly grantsAgent: (context: SshContext, channel: number) => Promise<boolean>;
   readonly grantsX11: (context: SshContext, channel: number) => Promise<boolean>;
-  /** Subsystem `credential@sallyport.dev`; null where nothing can be issued. `identity` proved itself by token or device login. */
-  readonly credential: ((stream: ServerChannel, identity: Identity) => Promise<void>) | null;
 }

@@ -122,10 +122,10 @@ export class ClientChannels {
     for (const session of this.#sessions) this.#finish(session, farewell);
   }
 
-  /** After `end`: resolves once the reason was told, or the client did not want to hear it. */
-  async told(): Promise<void> {
+  /** After `end`: resolves once the reason was told, or the client did not want to hear it. @param isRefusal waits for the first channel, which is told why there is no session. */
+  async told(isRefusal: boolean): Promise<void> {
     if (this.#served.closed.aborted) return;
-    await within(firstChannelMs, this.#first.promise, this.#served.closed);
+    if (isRefusal) await within(firstChannelMs, this.#first.promise, this.#served.closed);
     // The client closes its side; then nothing of what was told can be lost.
     const deadline = AbortSignal.any([this.#served.closed, AbortSignal.timeout(500)]);
     while (this.#sessions.size > 0 && !deadline.aborted) await new Promise((resolve) => setTimeout(resolve, 10));

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { RecorderFactory, SessionSubject, SshSessionRecorder, SshTransport } from '../../contract/audit.ts';
 import { type Denial, deny, SallyportError } from '../core/errors.ts';
 import type { Identity } from '../core/identity/identity.ts';
+import { redactCommandText } from '../core/masking/redact-command.ts';
 import { createTextMask, masksText } from '../core/masking/text-stream.ts';
 import type { SecretSource, ShellParser } from '../core/ports.ts';
 import type { Admission } from '../core/session/admission.ts';
@@ -95,7 +96,7 @@ async function serveAccount(login: Login, who: Authenticated, admission: Admissi
   const refuse = async (denial: Denial, status: number, outcome: 'denied' | 'failed'): Promise<void> => {
     channels.end({ lines: denialLines(denial), status });
     await refuseLogin(login, who.requestedUser, denial, who.identity, deps, outcome);
-    await channels.told();
+    await channels.told(true);
     served.end();
   };
   const unavailable = deps.registry.draining ? 'DRAINING' : deps.recorders.unavailable();
@@ -170,7 +171,7 @@ async function serveSession(login: Login, who: Authenticated, session: Session, 
   deps.tally.sessionEnds[end.reason]++;
   if (end.reason !== 'ClientClosed') countDenial(deps.tally, end.denial.code);
   deps.log.info('session closed', { sessionId: session.id, target: targetName, reason: end.reason, code: end.denial.code });
-  await channels.told();
+  await channels.told(false);
   served.end();
   await idle(context, channels, deps);
   await endRecord(recorder, end, context.totals, deps);
@@ -199,7 +200,7 @@ function contextOf({ login, who, session, channels, recorder, target, ended, dep
   return {
     session, account: who.requestedUser, recorder, target: target.client, connection: login.served.connection, ssh, approver: deps.approver, clock: deps.clock, log: deps.log, digestKey: deps.digestKey, tally: deps.tally,
     inspect: (text) => classifyShell(text, ssh.loginShell.type, deps.parser), parser: deps.parser, textMask,
-    redact: (text) => redactText(text, textMask('exec')),
+    redact: (text) => redactCommandText(text, session.permit.masking),
     activity: { running: 0, held: 0 }, totals: { bytes: 0, denied: 0 }, nextChannel: () => channels.nextChannel(), ended,
     fail: (error) => {
       const isRecord = error instanceof SallyportError && (error.code === 'RECORDER_FAILED' || error.code === 'STORAGE_FULL');
@@ -207,12 +208,6 @@ function contextOf({ login, who, session, channels, recorder, target, ended, dep
       session.end({ reason: isRecord ? 'RecorderFailed' : 'Failed', denial: error instanceof SallyportError ? error.toDenial() : deny('INTERNAL') });
     },
   };
-}
-
-function redactText(text: string, mask: ReturnType<typeof createTextMask> | null): string {
-  if (mask === null) return text;
-  const bytes = [mask.push(Buffer.from(text)), mask.end()];
-  return mask.problem === null ? Buffer.concat(bytes).toString('utf8') : '(hidden: not text)';
 }
 
 function subjectOf(login: Login, who: Authenticated, session: Session, target: SshUpstream): SessionSubject {

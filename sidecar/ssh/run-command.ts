@@ -2,6 +2,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
 import type { CastRecorder, SshEvent } from '../../contract/audit.ts';
 import { type Denial, deny } from '../core/errors.ts';
+import { createTerminalFilter } from '../core/terminal/terminal-filter.ts';
 import type { SshContext, TextMask } from './context.ts';
 import { createCrlf } from './crlf.ts';
 import { relayOutput, type OutputRelay } from './relay-output.ts';
@@ -171,8 +172,11 @@ class RunningCommand {
   #relay(index: 0 | 1, source: Readable, sink: Writable): OutputRelay {
     const mask = this.#masks[index] ?? null;
     const crlf = this.#run.crlf ? createCrlf() : null;
+    // What a hostile target sends to a terminal could make it act for its user.
+    const filter = this.#run.terminal !== null || this.#run.crlf ? createTerminalFilter() : null;
     const hand = (text: Uint8Array): Uint8Array => {
-      const bytes = crlf === null ? text : crlf(text);
+      const harmless = filter === null ? text : filter.push(text);
+      const bytes = crlf === null ? harmless : crlf(harmless);
       if (bytes.length === 0) return bytes;
       const allowed = this.#withinLimit(bytes);
       const { cast } = this.#io;
