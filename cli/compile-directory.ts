@@ -2,7 +2,9 @@ import { renderProxyConfig } from '../operator/render/proxy-config.ts';
 import type { RenderOutcome } from '../operator/render/proxy-config.ts';
 import type { RenderProblem } from '../operator/render/problem.ts';
 import type { SallyportResource } from '../contract/api/v1alpha1.gen.ts';
-import type { ProxyConfig, Target } from '../contract/proxy-config.ts';
+import type { FieldPath } from '../contract/api/structural-schema.ts';
+import type { PostgresTarget, ProxyConfig, SshTarget } from '../contract/proxy-config.ts';
+import { hasSshCredential } from '../sidecar/adapters/ssh-credential-form.ts';
 import { carryOver } from './carry-over.ts';
 import type { CarriedOver, InForce } from './carry-over.ts';
 import type { FileProblem } from './file-problem.ts';
@@ -144,28 +146,36 @@ function missingSecrets(config: ProxyConfig, secrets: readonly LoadedSecret[], r
   const values = secretsOf(secrets, config.namespace);
   return config.targets.flatMap((target) => {
     const source = resources.get(`Target/${config.namespace}/${target.name}`);
-    const needed = neededKeys(target);
-    const missing = needed.filter(({ name, key }) => values.get(name)?.has(key) !== true);
-    const messages = missing.map(({ name, key, path }) => ({ path, message: values.has(name) ? `the Secret ${name} has no key ${key}` : `there is no Secret ${name} in this directory` }));
+    const messages = 'ssh' in target ? sshSecretProblems(target, values) : postgresSecretProblems(target, values);
     const once = messages.filter((each, index) => messages.findIndex(({ message }) => message === each.message) === index);
     return source === undefined ? [] : once.map((each) => toFileProblem({ ...each, severity: 'warning' }, source.file, source.locate));
   });
 }
 
-interface NeededKey {
-  readonly name: string;
-  readonly key: string;
-  readonly path: readonly string[];
+interface SecretProblem {
+  readonly path: FieldPath;
+  readonly message: string;
 }
 
-function neededKeys(target: Target): readonly NeededKey[] {
-  // Which keys an SSH credential has depends on its form; the first login tells.
-  if ('ssh' in target) return [];
-  const { credentialsSecret, tls } = target.postgres;
-  return [
+function postgresSecretProblems({ postgres: { credentialsSecret, tls } }: PostgresTarget, values: SecretValues): readonly SecretProblem[] {
+  const needed = [
     ...['username', 'password'].map((key) => ({ name: credentialsSecret, key, path: ['spec', 'postgres', 'credentials', 'secretRef', 'name'] })),
     ...(tls.caSecret === null ? [] : [{ ...tls.caSecret, path: ['spec', 'postgres', 'tls', 'caSecretRef', 'name'] }]),
   ];
+  const missing = needed.filter(({ name, key }) => values.get(name)?.has(key) !== true);
+  return missing.map(({ name, key, path }) => ({ path, message: values.has(name) ? `the Secret ${name} has no key ${key}` : `there is no Secret ${name} in this directory` }));
+}
+
+function sshSecretProblems({ ssh: { credentialsSecret, accountCredentials } }: SshTarget, values: SecretValues): readonly SecretProblem[] {
+  const needed = [
+    { name: credentialsSecret, path: ['spec', 'ssh', 'credentials', 'secretRef', 'name'] },
+    ...Object.values(accountCredentials).map((name) => ({ name, path: ['spec', 'ssh', 'accountCredentials'] })),
+  ];
+  return needed.flatMap(({ name, path }) => {
+    const secret = values.get(name);
+    if (secret === undefined) return [{ path, message: `there is no Secret ${name} in this directory` }];
+    return hasSshCredential(secret) ? [] : [{ path, message: `the Secret ${name} holds no SSH credential: it needs exactly one of privateKey (with passphrase or certificate) and password` }];
+  });
 }
 
 function secretsOf(secrets: readonly LoadedSecret[], namespace: string): SecretValues {

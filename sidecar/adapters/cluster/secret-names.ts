@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { ProxyConfig, Target } from '../../../contract/proxy-config.ts';
+import { hasSshCredential } from '../ssh-credential-form.ts';
 import type { FailedTarget } from './ack-entry.ts';
 
 /** What is known of one Secret. */
@@ -31,7 +32,7 @@ function namesOf(target: Target): readonly string[] {
 }
 
 function isUsable(target: Target, stateOf: (name: string) => SecretState | null): boolean {
-  if ('ssh' in target) return namesOf(target).map(stateOf).every((secret) => secret?.state !== 'read' || hasSshCredentials(secret.values));
+  if ('ssh' in target) return namesOf(target).map(stateOf).every((secret) => secret?.state !== 'read' || hasSshCredential(secret.values));
   const { postgres } = target;
   const credentials = stateOf(postgres.credentialsSecret);
   const { caSecret } = postgres.tls;
@@ -42,12 +43,6 @@ function isUsable(target: Target, stateOf: (name: string) => SecretState | null)
 function hasCredentials(values: ReadonlyMap<string, Uint8Array>): boolean {
   const has = (key: string): boolean => (values.get(key)?.length ?? 0) > 0;
   return has('username') && (has('password') || (has('tls.crt') && has('tls.key')));
-}
-
-/** Exactly one form: a private key, alone or with a certificate, or a password. */
-function hasSshCredentials(values: ReadonlyMap<string, Uint8Array>): boolean {
-  const has = (key: string): boolean => (values.get(key)?.length ?? 0) > 0;
-  return has('privateKey') !== has('password') && (has('privateKey') || (!has('certificate') && !has('passphrase')));
 }
 
 function isCertificate(bytes: Uint8Array | undefined): boolean {

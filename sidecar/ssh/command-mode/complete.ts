@@ -1,12 +1,13 @@
 import { masksText } from '../masks-text.ts';
 import { permits, rulesOf } from '../../core/policy/permit-rules.ts';
+import { shellItems } from '../../core/policy/ssh-items.ts';
 import { shellQuote } from '../../core/shell/quote.ts';
 import { gateCommand } from '../command-gate.ts';
 import type { SshContext } from '../context.ts';
 import type { SessionChannel } from '../session-channel.ts';
 import { readWordAtCursor, sharedStart, writeRest } from './complete-word.ts';
 import type { Completion } from './line-prompt.ts';
-import { collectQuietly, itemsOf } from './run-line.ts';
+import { collectQuietly } from './run-line.ts';
 import { sentText } from './sent-text.ts';
 
 const nothing: Completion = { insert: '', candidates: [] };
@@ -46,7 +47,7 @@ async function fileNames(context: SshContext, channel: SessionChannel, directory
   const shown = directory === '' ? '' : directory.startsWith('~/') ? ` ~/${directory.length > 2 ? shellQuote(directory.slice(2)) : ''}` : ` ${shellQuote(directory.startsWith('-') ? `./${directory}` : directory)}`;
   const text = `ls -1Ap${shown}`;
   const facts = await context.inspect(text);
-  const items = itemsOf(facts);
+  const items = shellItems(facts);
   const grants = context.approver.grants(context.session.subject, context.session.permit.target.name, context.session.identity);
   // Asked first, so that Tab neither waits for an approver nor fills the record with refusals.
   if (context.session.decide({ kind: 'Exec', account: context.account, items }, context.clock.now(), grants).effect !== 'Allow') return [];

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import type { CastRecorder } from '../../../contract/audit.ts';
-import type { SshItem } from '../../core/policy/decision.ts';
+import { shellItems } from '../../core/policy/ssh-items.ts';
 import type { ShellFacts } from '../../core/shell/shell-facts.ts';
 import { gateCommand } from '../command-gate.ts';
 import type { SshContext } from '../context.ts';
@@ -60,16 +60,11 @@ export async function runLine(parts: ShellParts, ask: LineAsk): Promise<LineEnd>
   return { outcome: 'ended', status: statusOf(relay.end), output: relay.output, stopped: relay.end.stopRequested };
 }
 
-/** Every command and everything that cannot be known, as policy asks about them. */
-export function itemsOf(facts: ShellFacts): readonly SshItem[] {
-  return [...facts.commands.map((command) => ({ kind: 'command' as const, command })), ...facts.unknowns.map(({ reason }) => ({ kind: 'unknown' as const, reason }))];
-}
-
 async function passGate(parts: ShellParts, ask: LineAsk, facts: ShellFacts): Promise<Awaited<ReturnType<typeof gateCommand>>> {
   const { context, channel, input, screen } = parts;
   using cancel = cancelOnInterrupt(channel, input);
   return await gateCommand(context, {
-    kind: 'Exec', channel: channel.number, text: ask.text, items: itemsOf(facts), cwd: ask.cwd, pty: channel.terminal !== null && ask.collect === null, environment: channel.environment,
+    kind: 'Exec', channel: channel.number, text: ask.text, items: shellItems(facts), cwd: ask.cwd, pty: channel.terminal !== null && ask.collect === null, environment: channel.environment,
     stdin: false, wrap: context.ssh.loginShell.wrap, byteExact: false, facts: { level: 'CommandMode', ...(ask.collect === null ? {} : { moves: true }) },
   }, { tell: (lines) => screen.say(lines), cancelled: cancel.signal, hasInput: () => false });
 }
