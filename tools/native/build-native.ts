@@ -9,7 +9,7 @@ import { applyHunks, type FilePatch, parsePatch } from './apply-patch.ts';
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const version = '1.17.0';
 /** SHA-256 over the files that the patch names, in its order: as published, and with the patch. */
-const digests = { stock: 'd3220f6770f3f2490b6d8096ffe4f02624140059037fd79eaa6de71055b50620', patched: '20fe6413b963c1ef0345804b04fa5aa27622fe10e433059383a9a84969bfec9d' } as const;
+const digests = { stock: '18b8027d3ac276ce87cea74bc056012dcd790df9876ede571f6b1a056da0fcbc', patched: 'b03c851a5e9f3e55692c624c0b8ffb0db8889e00c085789ea2c5c73aebb92a7c' } as const;
 /** The compiled parts, below node_modules. */
 const binaries = ['ssh2/lib/protocol/crypto/build/Release/sshcrypto.node', 'cpu-features/build/Release/cpufeatures.node'] as const;
 
@@ -29,6 +29,8 @@ export function patchSsh2(root: string = repository): void {
   const digest = digestOf(ssh2, files);
   if (digest === digests.patched) return;
   if (digest !== digests.stock) throw new Error(`node_modules/ssh2 was changed by something else (${digest}): remove the folder and run make setup`);
+  // Compiled from other sources, if at all.
+  rmSync(join(ssh2, 'lib/protocol/crypto/build'), { recursive: true, force: true });
   rewrite(ssh2, files, false);
   if (digestOf(ssh2, files) !== digests.patched) throw new Error('the patch of ssh2 gave other files than it should');
 }
