@@ -170,7 +170,8 @@ function writeConfig(directory: string, file: string, text: string | null): void
   renameSync(`${path}.tmp`, path);
 }
 
-async function startGateway(command: readonly string[], httpUrl: string): Promise<GatewayProcess> {
+/** Starts the gateway as a child process; resolves once it is ready. */
+export async function startGateway(command: readonly string[], httpUrl: string): Promise<GatewayProcess> {
   const child = spawn(command[0] as string, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
   let stderr = '';
   let stdout = '';
