@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import type { PseudoTtyInfo, ServerChannel, Session, SetEnvInfo } from 'ssh2';
 import { type Denial, deny } from '../core/errors.ts';
 import { environmentLimits, levelVariable, passesEnvironment, recordedName } from './environment.ts';
@@ -118,7 +119,8 @@ export class ClientSession implements SessionChannel {
   /** Lines on stderr, the exit status, end of data, close. Does nothing on one that is closed. */
   finish(lines: readonly string[], status: number): void {
     const stream = this.#stream;
-    if (stream === null || !stream.writable || stream.writableEnded || this.closed.aborted) return;
+    // Stderr ends first: whoever served the channel may have finished it, and a second exit status would replace theirs.
+    if (stream === null || !stream.writable || stream.writableEnded || (stream.stderr as Writable).writableEnded || this.closed.aborted) return;
     this.tell(lines);
     stream.exit(status);
     stream.stderr.end();

@@ -101,6 +101,8 @@ class RunningCommand {
   readonly #startedMs: number;
   /** Aborted once an exit was seen or the channel is closed. */
   readonly #exited = new AbortController();
+  /** Resolves when nobody waits for the target any more. */
+  readonly #released = Promise.withResolvers<void>();
   readonly #relays: readonly OutputRelay[];
   readonly #masks: readonly (TextMask | null)[];
   readonly #timers: (NodeJS.Timeout | null)[] = [null, null];
@@ -124,7 +126,7 @@ class RunningCommand {
   async finish(): Promise<CommandEnd> {
     const { stop } = this.#io;
     const onStop = (): void => this.#stop();
-    const closed = this.#watch();
+    const closed = Promise.race([this.#watch(), this.#released.promise]);
     stop.addEventListener('abort', onStop, { once: true });
     if (stop.aborted) onStop();
     const input = this.#relayInput();
@@ -232,10 +234,14 @@ class RunningCommand {
     stopCommand(this.#channel, this.#exited.signal).then(() => this.#letGo(), (error: unknown) => this.#context.fail(error));
   }
 
-  /** A stopped command's user may be gone or stalled: nobody waits for them to take what is left. */
+  /**
+   * A stopped command's user may be gone or stalled: nobody waits for them to take what is left. Nor for the target: sshd answers a close only once the command has ended, and for root it ignores
+   * signals; then the record says that no exit was seen.
+   */
   #letGo(): void {
-    if (this.#io.stop.aborted) for (const relay of this.#relays) relay.close();
+    for (const relay of this.#relays) relay.close();
     this.#channel.close();
+    this.#released.resolve();
   }
 
   /** @returns the function that ends the relay of input. */
