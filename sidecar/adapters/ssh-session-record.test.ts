@@ -104,3 +104,227 @@ describe('a recorded SSH session', () => {
     expect((await findings()).filter((f) => (f as { kind: string }).kind !== 'note')).toEqual([]);
   });
 });
+
+describe('its recordings', () => {
+  test('put characters together over packets, each stream by itself, and say which output was standard error', async () => {
+    const recorder = await directory.open();
+    const recording = (await started(recorder)).openCast(aCastHeader({ terminal: { columns: 120, rows: 40, type: 'xterm-256color' }, command: null }));
+    const euro = Buffer.from('€');
+    recording.output(euro.subarray(0, 1));
+    recording.output(Buffer.from('err\n'), 'stderr');
+    recording.output(euro.subarray(1));
+    directory.clock.nowMs += 1500;
+    recording.resize(100, 30);
+    recording.marker('uptime');
+    recording.exit(3);
+    recording.flush();
+    await recording.close();
+    await recorder.close();
+    const [header, ...lines] = cast(1);
+    expect(header).toMatchObject({ version: 3, term: { cols: 120, rows: 40, type: 'xterm-256color' }, title: 'deploy@web-1', env: { LANG: 'C.UTF-8' }, sallyport: { session: '01A', channel: 1, target: 'web-1', account: 'deploy', pty: true } });
+    expect(header).not.toHaveProperty('command');
+    expect(lines).toEqual([[0, 'e', 'stderr'], [0, 'o', 'err\n'], [0, 'o', '€'], [1.5, 'r', '100x30'], [0, 'm', 'uptime'], [0, 'x', '3']]);
+  });
+
+  test('are in the file before flush returns', async () => {
+    const recorder = await directory.open();
+    const recording = (await started(recorder)).openCast(aCastHeader());
+    recording.output(Buffer.from('seen-by-user'));
+    recording.flush();
+    expect(fs.readFileSync(join(directory.data, 'recordings', '01A.1.cast'), 'utf8')).toContain('seen-by-user');
+    await recorder.close();
+  });
+
+  test('hold no output under Metadata, and count it', async () => {
+    const recorder = await directory.open();
+    const session = recorder.openSsh('01A');
+    await session.start(anSshSubject('01A', { recording: { content: 'Metadata', durability: 'Write' } }), aBackend());
+    const recording = session.openCast(aCastHeader());
+    recording.output(Buffer.from('secret-output'));
+    recording.exit(0);
+    await session.end('ClientClosed', { bytes: 13, denied: 0 });
+    await recorder.close();
+    expect(directory.allBytes().includes('secret-output')).toBe(false);
+    expect(lineOf('session.end')).toMatchObject({ evidence: { recording: { casts: [{ output_bytes: '13', dropped_bytes: '13' }] } } });
+    expect(cast(1).slice(1)).toEqual([[0, 'x', '0']]);
+  });
+
+  test('stop at the session\'s limit, say so, and go on counting', async () => {
+    const recorder = await directory.open({ castBytes: 4096 });
+    const session = await started(recorder);
+    const first = session.openCast(aCastHeader());
+    for (let n = 0; n < 100; n += 1) first.output(Buffer.from('x'.repeat(100)));
+    first.exit(0);
+    await first.close();
+    const second = session.openCast(aCastHeader({ channel: 2 }));
+    second.output(Buffer.from('y'.repeat(100)));
+    await session.end('ClientClosed', { bytes: 0, denied: 0 });
+    await recorder.close();
+    expect(fs.readdirSync(join(directory.data, 'recordings')).sort()).toEqual(['01A.1.cast.gz', '01A.2.cast.gz']);
+    const lines = cast(1).slice(1) as [number, string, string][];
+    expect(lines.filter((line) => line[1] === 'm').map((line) => line[2])).toEqual(['sallyport: recording stopped at the limit of 4096 bytes per session; the session went on']);
+    expect(lines.at(-1)?.slice(1)).toEqual(['x', '0']);
+    const stored = lines.filter((line) => line[1] === 'o').reduce((sum, line) => sum + line[2].length, 0);
+    expect(lineOf('session.end')).toMatchObject({ evidence: { recording: { count: 2, uri: null, casts: [{ output_bytes: '10000', dropped_bytes: String(10_000 - stored) }, { output_bytes: '100', dropped_bytes: '100' }] } } });
+    expect(await findings()).toEqual([]);
+  });
+
+  test('of more channels than one record can name are named by records of their own', async () => {
+    const recorder = await directory.open();
+    const session = await started(recorder);
+    for (let channel = 1; channel <= 205; channel += 1) await session.openCast(aCastHeader({ channel })).close();
+    expect(() => session.openCast(aCastHeader({ channel: 7 }))).toThrow('INTERNAL');
+    await session.end('ClientClosed', { bytes: 0, denied: 0 });
+    const seal = session.seal?.();
+    await recorder.close();
+    expect(codes()).toEqual(['log.opened', 'session.start', 'recording.sealed', 'recording.sealed', 'session.end', 'log.closed']);
+    expect(lineOf('session.end')).toMatchObject({ evidence: { recording: { count: 205, casts: { length: 5 } } } });
+    expect(seal?.recording).toMatchObject({ uri: 'recordings/01A.*.cast.gz', format: 'asciicast/3' });
+    const report = await directory.verify();
+    expect(report.findings.list).toEqual([]);
+    expect(report.recordings.checked).toBe(205);
+  });
+
+  test('that a crash left are named once: those that a record named already are left alone', async () => {
+    const recorder = await directory.open();
+    const session = await started(recorder);
+    for (let channel = 1; channel <= 230; channel += 1) await session.openCast(aCastHeader({ channel })).close();
+    directory.timers.run(50);
+    directory.forget();
+    await (await directory.open()).close();
+    expect(lineOf('session.end')).toMatchObject({ evidence: { end: { reason: 'ProxyLost' }, recording: { count: 230, casts: { length: 30 } } } });
+    const report = await directory.verify();
+    expect(report.recordings.checked).toBe(230);
+    expect(report.findings.counts).toMatchObject({ tampering: 0, incomplete: 0 });
+  });
+});
+
+describe('when records cannot be written', () => {
+  test('an intent fails, is marked NotForwarded, and nothing more is taken; the session still ends', async () => {
+    const faulty = new FaultyFiles();
+    const recorder = await directory.open({ files: faulty.layer });
+    const session = await started(recorder);
+    faulty.fillUntilRemoved(join(directory.data, 'reserve.bin'));
+    await expect(session.record(anSshEvent())).rejects.toThrow('STORAGE_FULL');
+    await expect(session.record(anSshEvent())).rejects.toThrow('STORAGE_FULL');
+    expect(() => session.openCast(aCastHeader())).toThrow('STORAGE_FULL');
+    await session.end('RecorderFailed', { bytes: 0, denied: 0 });
+    await recorder.close();
+    expect(lineOf('exec.result')).toMatchObject({ status_id: 2, status_code: 'STORAGE_FULL', evidence: { facts: { outcome: 'NotForwarded' } } });
+    expect((await directory.verify()).findings.counts).toMatchObject({ tampering: 0, incomplete: 0 });
+  });
+
+  test('a flush of output fails, so that nothing of it goes on', async () => {
+    const faulty = new FaultyFiles();
+    const recorder = await directory.open({ files: faulty.layer });
+    const session = await started(recorder);
+    const recording = session.openCast(aCastHeader());
+    faulty.failWrites('EIO');
+    recording.output(Buffer.from('x'));
+    expect(() => recording.flush()).toThrow('RECORDER_FAILED');
+    expect(() => recording.flush()).toThrow('RECORDER_FAILED');
+    await expect(session.record(anSshEvent())).rejects.toThrow('RECORDER_FAILED');
+    faulty.failWrites(null);
+    await session.end('RecorderFailed', { bytes: 0, denied: 0 });
+    await recorder.close();
+  });
+
+  test('a log that fails is continued by a new one, which closes the session and seals its recording', async () => {
+    const faulty = new FaultyFiles();
+    const recorder = await directory.open({ files: faulty.layer });
+    const session = await started(recorder);
+    const recording = session.openCast(aCastHeader());
+    recording.output(Buffer.from('before'));
+    recording.flush();
+    faulty.failWrites('EIO');
+    await expect(session.record(anSshEvent())).rejects.toThrow('RECORDER_FAILED');
+    await recording.close();
+    await session.end('RecorderFailed', { bytes: 0, denied: 0 });
+    session.note(resultOf(1));
+    faulty.failWrites(null);
+    await directory.restored(recorder);
+    await recorder.close();
+    expect(lineOf('session.end')).toMatchObject({ evidence: { end: { reason: 'RecorderFailed' }, recording: { count: 1 } } });
+    expect(cast(1).slice(1)).toEqual([[0, 'o', 'before'], [0, 'm', 'sallyport: recording ended: RecorderFailed']]);
+    expect((await directory.verify()).findings.counts).toMatchObject({ tampering: 0 });
+  });
+});
+
+describe('a record', () => {
+  test('is one for each operation: a second result, or one of another kind, is left out', async () => {
+    const recorder = await directory.open();
+    const session = await started(recorder);
+    const operation = await session.record(anSshEvent());
+    session.note(anSshEvent({ code: 'shell.end', operation, facts: {} }));
+    session.note(resultOf(operation));
+    session.note(resultOf(operation));
+    session.note(resultOf(99));
+    const shell = await session.record(anSshEvent({ code: 'shell.start', facts: { text: 'shell' } }));
+    session.note(anSshEvent({ code: 'command.observed', operation: shell, decision: null, facts: { text: 'ls' } }));
+    await session.end('ClientClosed', { bytes: 0, denied: 0 });
+    await recorder.close();
+    expect(codes().filter((code) => /exec|shell|command/.test(code))).toEqual(['exec.intent', 'exec.result', 'shell.start', 'command.observed', 'shell.end']);
+    expect(lineOf('command.observed')).toMatchObject({ evidence: { operation: { n: String(shell) } } });
+    expect(await findings()).toEqual([]);
+  });
+
+  test('stays within 64 KiB whatever it is about, and says that it was cut', async () => {
+    const recorder = await directory.open();
+    const session = await started(recorder);
+    await session.record(anSshEvent({ facts: { text: '\u0001é'.repeat(40_000), programs: Array.from({ length: 3000 }, (_, n) => `program-${n}`), unknowns: ['\u0001'.repeat(50_000)], deep: { a: 'x'.repeat(50_000) }, cwd: '/'.repeat(20_000), n: 5 } }));
+    await session.record(anSshEvent({ code: 'file.denied', reason: 'FILE_DENIED', facts: { operation: 'Write', path: '/é'.repeat(20_000) } }));
+    await session.end('ClientClosed', { bytes: 0, denied: 0 });
+    await recorder.close();
+    expect(Math.max(...directory.rawLog().split('\n').map((line) => Buffer.byteLength(line)))).toBeLessThanOrEqual(65_536);
+    expect(lineOf('exec.intent')?.metadata).toMatchObject({ is_truncated: true });
+    expect(lineOf('exec.intent')).toMatchObject({ evidence: { facts: { deep: null, n: 5 } } });
+    expect(lineOf('file.denied')).toMatchObject({ class_uid: 1001, activity_id: 3, metadata: { is_truncated: true } });
+  });
+
+  test('that was changed, removed or has no partner is found', async () => {
+    const recorder = await directory.open();
+    const session = await started(recorder);
+    const operation = await session.record(anSshEvent());
+    session.openCast(aCastHeader()).output(Buffer.from('shown'));
+    session.note(resultOf(operation));
+    await session.end('ClientClosed', { bytes: 0, denied: 0 });
+    await recorder.close();
+    const file = directory.segments()[0] ?? '';
+    const whole = fs.readFileSync(file, 'utf8');
+    const lines = whole.split('\n');
+    const kinds = async (text: string): Promise<readonly string[]> => {
+      fs.writeFileSync(file, text);
+      return (await directory.verify()).findings.list.map((f) => f.code);
+    };
+    expect(await kinds(whole.replace('"uptime"', '"reboot"'))).toContain('record-changed');
+    expect(await kinds(lines.filter((line) => !line.includes('"exec.result"')).join('\n'))).toEqual(expect.arrayContaining(['records-removed', 'intent-without-result']));
+    expect(await kinds(lines.filter((line) => !line.includes('"exec.intent"')).join('\n'))).toEqual(expect.arrayContaining(['records-removed', 'result-without-intent']));
+    expect(await kinds(whole)).toEqual([]);
+    fs.appendFileSync(join(directory.data, 'recordings', '01A.1.cast.gz'), 'x');
+    expect(await kinds(whole)).toEqual(['recording-changed']);
+    fs.rmSync(join(directory.data, 'recordings', '01A.1.cast.gz'));
+    expect(await kinds(whole)).toEqual(['recording-missing']);
+  });
+
+  test('of a session that ends, also by a stop of the gateway, closes what is open', async () => {
+    const recorder = await directory.open();
+    const session = await started(recorder);
+    await session.record(anSshEvent());
+    session.openCast(aCastHeader());
+    await recorder.close();
+    await expect(session.record(anSshEvent())).rejects.toThrow('RECORDER_FAILED');
+    expect(lineOf('exec.result')).toMatchObject({ status_id: 0, evidence: { facts: { outcome: 'Unknown' } } });
+    expect(lineOf('session.end')).toMatchObject({ evidence: { end: { reason: 'ProxyShutdown' } } });
+    expect(await findings()).toEqual([]);
+  });
+
+  test('needs a session that started', async () => {
+    const recorder = await directory.open();
+    const session = recorder.openSsh('01A');
+    await expect(session.record(anSshEvent())).rejects.toThrow('INTERNAL');
+    session.note(resultOf(1));
+    await session.end('Failed', { bytes: 0, denied: 0 });
+    await recorder.close();
+    expect(codes()).toEqual(['log.opened', 'log.closed']);
+  });
+});

@@ -41,6 +41,7 @@ export function factsBody(code: EventCode, nowMs: number, facts: Readonly<Record
   const user = nameOf(facts['approver']) ?? nameOf(facts['requester']) ?? nameOf(facts['actor']);
   const who = code === 'evidence.exported'
     ? `"actor":${JSON.stringify({ user: { name: user ?? 'unknown' } })},"api":{"operation":"evidence export"},"src_endpoint":{"name":"localhost"},`
+    : code === 'credential.minted' ? `"user":${JSON.stringify({ name: user ?? text(facts['username']) ?? 'unknown' })},"service":{"name":"sallyport"},`
     : `${user === null ? '' : `"actor":${JSON.stringify({ user: { name: user } })},`}"entity":${JSON.stringify(entity)},`;
   return {
     json: `${activityJson(code)}${nowMs},"time_dt":"${isoTime(nowMs)}",${disposition(code, facts)}${who}"evidence":{"schema":"evidence/v1","phase":"event",${always},"facts":${kept}`,

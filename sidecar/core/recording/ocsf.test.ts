@@ -1,11 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
 import { aBackend, aDecision, anIntent, aResult, aSubject } from '../../../tools/testkit/audit.ts';
+import { anSshEvent, anSshSubject } from '../../../tools/testkit/ssh-audit.ts';
 import type { EventCode } from '../../../contract/audit.ts';
 import { type EventBody, LogEncoder, newChain, type SessionChain } from './encode.ts';
-import { eventCatalog, statementActivity } from './event-catalog.ts';
+import { eventCatalog, fileActivity, statementActivity } from './event-catalog.ts';
+import { factsJson } from './bounded-facts.ts';
 import { boundedText, createIsoClock } from './json-text.ts';
 import { SessionEvents } from './ocsf.ts';
 import { person } from './ocsf-parts.ts';
+import { type OperationMark, SshEvents } from './ocsf-ssh.ts';
+import { bytesToUser, closingCode, hiddenValues } from './ssh-operations.ts';
 import { authFailedBody, factsBody, lifecycleBody } from './ocsf-process.ts';
 import { closingBodies, OpenSessions } from './open-sessions.ts';
 import { hash } from 'node:crypto';
@@ -27,11 +31,64 @@ function samples(): ReadonlyMap<EventCode, Readonly<Record<string, unknown>>> {
     ...(['statement.denied', 'statement.held', 'statement.cancelled'] as const).map((event) => [event, events.attempt(now, 2, { event, intent: attempt, code: 'STATEMENT_DENIED', request: null }), chain] as const),
     ['session.end', events.sessionEnd(now, 'ClientClosed', { durationMs: 5, statements: 1, denied: 1, rows: 50, bytes: 4120 }, { uri: 'recordings/x', sha256: 'sha256:aa', bytes: 9 }), chain],
     ['auth.failed', authFailedBody(now, { code: 'TOKEN_EXPIRED', client, target: 'orders-db', requestedUser: 'a', username: null, issuer: null }), null],
+    ...sshSamples(chain),
+    ['credential.minted', factsBody('credential.minted', now, facts), null],
     ...(['request.created', 'request.decided', 'request.expired', 'request.withdrawn', 'policy.changed', 'session.terminated', 'evidence.exported'] as const).map((code) => [code, factsBody(code, now, facts), null] as const),
     ...(['log.opened', 'log.closed', 'log.recovered', 'heartbeat', 'audit.failed', 'audit.restored'] as const).map((code) => [code, lifecycleBody(code, now, { log: {} }), null] as const),
   ];
   return new Map(bodies.map(([code, body, owner]) => [code, JSON.parse(encoder.next(code, body, owner)) as Readonly<Record<string, unknown>>]));
 }
+
+/** One of each event of an SSH session, but the two that it has in common with others. */
+function sshSamples(chain: SessionChain): readonly (readonly [EventCode, EventBody, SessionChain])[] {
+  const events = new SshEvents(anSshSubject(), aBackend());
+  const facts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = { file: { operation: 'Rename', path: '/srv/a' }, forward: { to: '127.0.0.1:9090' } };
+  const open = (['exec.intent', 'shell.start', 'file.intent', 'forward.open'] as const).flatMap((code) => {
+    const { body, mark } = events.event(now, 1, 1, anSshEvent({ code, facts: facts[code.split('.')[0] ?? ''] ?? { text: 'uptime' } }));
+    return [[code, body, chain] as const, [closingCode(code) ?? code, events.closing(now, mark as OperationMark, { facts: { exit_status: 0 }, reason: null }), chain] as const];
+  });
+  const single = (['exec.denied', 'exec.held', 'exec.cancelled', 'command.observed', 'file.denied', 'forward.refused', 'channel.refused'] as const)
+    .map((code) => [code, events.event(now, 2, 1, anSshEvent({ code, request: 'areq-1', reason: 'COMMAND_DENIED', facts: { path: '/srv/a', to: 'x:1', operation: 'odd' } })).body, chain] as const);
+  return [...open, ...single, ['recording.sealed', events.sealed(now, { count: 0, listed: [] }), chain]];
+}
+
+test('an SSH session starts as SSH Activity, with both legs and how its user logged in', () => {
+  const line = new LogEncoder({ origin: 'o', logId: 'l', namespace: 'n', version: '0' }).next('session.start', new SshEvents(anSshSubject(), aBackend()).sessionStart(now), newChain('s'));
+  expect(JSON.parse(line)).toMatchObject({ class_uid: 4007, type_uid: 400_701, dst_endpoint: { name: 'web-1' }, evidence: { auth: { method: 'Certificate' }, target: { account: 'deploy' }, transport: { protocol: 'ssh' } } });
+  const bare = new SshEvents({ ...anSshSubject(), transport: { tlsVersion: null, cipher: null } }, aBackend()).sessionStart(now);
+  expect(bare.json).toContain('"ssh":null');
+});
+
+test.each([['Read', 2], ['write', 3], ['Remove', 4], ['Rename', 5], ['mkdir', 1], ['setstat', 6], ['stat', 8], ['list', 14], ['odd', 99], ['constructor', 99]])('a file operation %s is activity %i', (operation, id) => {
+  expect(fileActivity(operation).id).toBe(id);
+});
+
+test.each([[{ outcome: 'Completed', exit_status: 3 }, null, 1], [{ outcome: 'Unknown' }, null, 0], [{ outcome: 'Failed' }, null, 2], [{ exit_status: 0 }, null, 1], [{ exit_status: 1 }, null, 2], [{}, 'BYTE_LIMIT_REACHED', 2], [{}, null, 1]])('a result with %j and reason %s has status %i', (facts, reason, status) => {
+  const events = new SshEvents(anSshSubject(), aBackend());
+  const { mark } = events.event(now, 1, 1, anSshEvent());
+  expect(events.closing(now, mark as OperationMark, { facts, reason }).json).toContain(`"status_id":${status},`);
+});
+
+test('the bytes and hidden values of an operation are those of its closing facts', () => {
+  expect(bytesToUser({ bytes_out: 3, bytes_err: 4, bytes_down: 5, bytes_read: 6, bytes_in: 100 })).toBe(18);
+  expect(bytesToUser({ bytes_out: -1, bytes_err: 'x', bytes_read: 1.5 })).toBe(0);
+  expect(hiddenValues({ detector_hits: 2 })).toBe(2);
+});
+
+test('an SSH approval stands in the intent, and the request alone in what was only held', () => {
+  const events = new SshEvents(anSshSubject(), aBackend());
+  const approval = { request: 'r', requestUid: 'u', scope: 'Statement', approver: { key: 'k', username: 'x' }, decisionUid: 'd', timeMs: now, method: 'oidc', boundDigest: 'sha256:aa' };
+  expect(events.event(now, 1, 1, anSshEvent({ approvals: [approval] })).body.json).toContain('"bound_digest":"sha256:aa"');
+  expect(events.event(now, 1, 1, anSshEvent({ code: 'exec.held', request: 'areq-7' })).body.json).toContain('"request":{"name":"areq-7"}');
+  expect(events.event(now, 1, 1, anSshEvent({ decision: null, facts: { programs: [1] } })).body.json).not.toContain('"decision"');
+});
+
+test('facts beyond their room are cut in texts and lists, and what is neither is null', () => {
+  const { json, cut } = factsJson({ list: [...Array.from({ length: 50 }, () => 'x'.repeat(900)), { a: 1 }], odd: [{ a: 1 }, 'y'.repeat(9000)], small: 1, object: { a: 'z'.repeat(9000) }, gone: undefined, text: 'é'.repeat(9000), more: 'é'.repeat(9000), rest: 'é'.repeat(9000), last: 'é'.repeat(9000) }, new Set(['small']));
+  expect(cut).toBe(true);
+  expect(Buffer.byteLength(json)).toBeLessThanOrEqual(16_384);
+  expect(JSON.parse(json)).toMatchObject({ object: null });
+});
 
 describe('every event', () => {
   const all = samples();
@@ -47,7 +104,7 @@ describe('every event', () => {
       metadata: { version: '1.8.0', event_code: code, product: { name: 'sallyport', vendor_name: 'Sallyport' } },
       evidence: { schema: 'evidence/v1', integrity: { alg: 'sha256-line/1', log_origin: 'local/payments/01LOG' } },
     });
-    const required: Readonly<Record<number, readonly string[]>> = { 6005: ['actor', 'src_endpoint', 'database'], 3002: ['user', 'service'], 3004: ['entity'], 6002: ['app'], 6003: ['actor', 'api', 'src_endpoint'] };
+    const required: Readonly<Record<number, readonly string[]>> = { 6005: ['actor', 'src_endpoint', 'database'], 3002: ['user', 'service'], 3004: ['entity'], 6002: ['app'], 6003: ['actor', 'api', 'src_endpoint'], 1007: ['actor', 'device', 'process'], 1001: ['actor', 'device', 'file'], 4007: ['src_endpoint', 'dst_endpoint'] };
     expect((required[row.class] ?? []).filter((attribute) => event[attribute] === undefined)).toEqual([]);
     expect(Object.keys(event).filter((attribute) => !allowed.has(attribute))).toEqual([]);
     expect('session_seq' in ((event['evidence'] as Record<string, Record<string, unknown>>)['integrity'] ?? {})).toBe(row.chained);
@@ -56,7 +113,7 @@ describe('every event', () => {
 
 const allowed = new Set([
   'metadata', 'activity_id', 'activity_name', 'category_uid', 'class_uid', 'type_uid', 'severity_id', 'time', 'time_dt', 'status', 'status_id', 'status_code', 'action', 'action_id', 'disposition', 'disposition_id',
-  'actor', 'user', 'service', 'src_endpoint', 'dst_endpoint', 'database', 'query_info', 'policy', 'entity', 'app', 'api', 'evidence',
+  'actor', 'user', 'service', 'src_endpoint', 'dst_endpoint', 'database', 'query_info', 'policy', 'entity', 'app', 'api', 'evidence', 'device', 'process', 'file', 'exit_code',
 ]);
 
 test.each([['Select', 4], ['Explain', 4], ['CopyOut', 1], ['Insert', 5], ['CopyIn', 5], ['Update', 2], ['Alter', 2], ['Delete', 7], ['Truncate', 7], ['Drop', 7], ['Create', 6], ['Grant', 99], ['constructor', 99]])('a %s is activity %i', (kind, id) => {
