@@ -59,7 +59,8 @@ export function isStrictEnough(leg: EventEmitter, negotiated: NegotiatedAlgorith
  * does not finish within `exchangeMs` ends the connection: what is to be sent waits for it.
  */
 export function rekeyRegularly(leg: EventEmitter, socket: Socket, fail: (error: unknown) => void, limits: RekeyLimits = defaultRekeyLimits): void {
-  const protocol = (leg as Internals)._protocol;
+  // A client has none before it connects.
+  const protocolOf = (): Internals['_protocol'] | undefined => (leg as Internals)._protocol;
   let exchanges = 0;
   let mark = 0;
   let timer: NodeJS.Timeout | null = null;
@@ -67,10 +68,11 @@ export function rekeyRegularly(leg: EventEmitter, socket: Socket, fail: (error: 
   const transferred = (): number => socket.bytesRead + socket.bytesWritten;
   const rekey = (): void => {
     mark = transferred();
-    if (socket.writable) protocol.rekey();
+    if (socket.writable) protocolOf()?.rekey();
   };
   const watchExchange = (): void => {
-    if (protocol._kexinit === undefined || pending?.exchange !== exchanges) pending = protocol._kexinit === undefined ? null : { exchange: exchanges, sinceMs: performance.now() };
+    const isExchanging = protocolOf()?._kexinit !== undefined;
+    if (!isExchanging || pending?.exchange !== exchanges) pending = isExchanging ? { exchange: exchanges, sinceMs: performance.now() } : null;
     else if (performance.now() - pending.sinceMs > exchangeMs) fail(new Error('the peer does not finish a change of keys'));
   };
   const watch = setInterval(watchExchange, exchangeMs / 4).unref();
