@@ -2,7 +2,7 @@ import type { CastRecorder } from '../../contract/audit.ts';
 import { statusOf } from './command-mode/exit-status.ts';
 import { openScreen, type Screen } from './command-mode/screen.ts';
 import { sayEndWhenItComes } from './command-mode/session-end.ts';
-import { gateShell, tellUser } from './command-mode/shell-gate.ts';
+import { castTerminal, gateShell, tellUser } from './command-mode/shell-gate.ts';
 import { openTypedInput, type TypedInput } from './command-mode/typed-input.ts';
 import type { SshContext } from './context.ts';
 import { finishChannel } from './finish-channel.ts';
@@ -33,7 +33,7 @@ export async function serveRawShell(context: SshContext, channel: SessionChannel
     return;
   }
   const cast = context.recorder.openCast({
-    channel: channel.number, terminal: channel.terminal, command: null, title: `raw shell: ${context.account}@${context.session.permit.target.name}`, environment: Object.fromEntries(channel.environment),
+    channel: channel.number, terminal: castTerminal(channel), command: null, title: `raw shell: ${context.account}@${context.session.permit.target.name}`, environment: Object.fromEntries(channel.environment),
   });
   const screen = openScreen(channel.stream, channel.terminal !== null, cast);
   const stopSaying = sayEndWhenItComes(context, channel, screen);

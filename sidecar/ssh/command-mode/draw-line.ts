@@ -1,4 +1,4 @@
-import { cellWidth } from './cell-width.ts';
+import { cellWidth } from '../../core/terminal/cell-width.ts';
 import { clusters, type LineBuffer, lineText } from './line-buffer.ts';
 
 /** What stands on the screen: the text from the prompt on, and where the cursor is in it. Null: nothing, the cursor is at the start of a row. */
@@ -58,7 +58,7 @@ function layOut(text: string, columns: number): { readonly output: string; reado
       column = 0;
       continue;
     }
-    const cells = cluster === '\t' ? Math.max(1, Math.min(8 - (column % 8), columns - column)) : cellWidth(cluster);
+    const cells = cluster === '\t' ? Math.max(1, Math.min(8 - (column % 8), columns - column)) : cellsOf(cluster);
     if (column + cells > columns) {
       row++;
       column = 0;
@@ -67,4 +67,9 @@ function layOut(text: string, columns: number): { readonly output: string; reado
     column += cells;
   }
   return column < columns ? { output, row, column } : { output: `${output} \r`, row: row + 1, column: 0 };
+}
+
+/** Most terminals count code point by code point. */
+function cellsOf(cluster: string): number {
+  return Array.from(cluster).reduce((sum, character) => sum + cellWidth(character), 0);
 }

@@ -13,7 +13,7 @@ import { runLine, type ShellParts } from './run-line.ts';
 import { openScreen } from './screen.ts';
 import { directoryGone, movingText, readDirectory, sentText } from './sent-text.ts';
 import { endedStatus, endOf, sayEndWhenItComes } from './session-end.ts';
-import { gateShell, tellUser } from './shell-gate.ts';
+import { castTerminal, gateShell, tellUser } from './shell-gate.ts';
 import { openTypedInput } from './typed-input.ts';
 
 /** Where the shell is, and how its last command ended. */
@@ -37,7 +37,7 @@ export async function serveCommandMode(context: SshContext, channel: SessionChan
     finishChannel(channel.stream, { status: gate.exitStatus, lines: channel.terminal === null ? denialLines(gate.denial) : [] });
     return;
   }
-  const cast = context.recorder.openCast({ channel: channel.number, terminal: channel.terminal, command: null, title: `${context.account}@${context.session.permit.target.name}`, environment: Object.fromEntries(channel.environment) });
+  const cast = context.recorder.openCast({ channel: channel.number, terminal: castTerminal(channel), command: null, title: `${context.account}@${context.session.permit.target.name}`, environment: Object.fromEntries(channel.environment) });
   let status = 255;
   try {
     status = await serveLines(context, channel, input, cast);

@@ -1,3 +1,4 @@
+import type { CastHeader } from '../../../contract/audit.ts';
 import type { SshLevel } from '../../../contract/proxy-config.ts';
 import type { GateOutcome, SshContext } from '../context.ts';
 import { gateCommand } from '../command-gate.ts';
@@ -19,4 +20,9 @@ export function tellUser({ stream, terminal }: SessionChannel, lines: readonly s
   if (stream.destroyed || stream.writableEnded) return;
   if (terminal === null) stream.stderr.write(lines.map((text) => `${text}\n`).join(''));
   else stream.write(lines.map((text) => `${text}\r\n`).join(''));
+}
+
+/** The terminal as a recording names it: its size of now. */
+export function castTerminal({ terminal }: SessionChannel): CastHeader['terminal'] {
+  return terminal === null ? null : { columns: terminal.columns, rows: terminal.rows, type: terminal.type };
 }
