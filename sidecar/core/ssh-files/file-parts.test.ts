@@ -61,6 +61,8 @@ describe('where a path leads', () => {
     ['/none/x', true, { outcome: 'unresolved', path: '/none/x', status: 2 }],
     ['/none/x', false, { outcome: 'unresolved', path: '/none/x', status: 2 }],
     ['/none/', true, { outcome: 'unresolved', path: '/none', status: 2 }],
+    ['/d/new//', true, { outcome: 'resolved', path: '/real/new' }],
+    ['/d/dangling/', true, { outcome: 'unresolved', path: '/d/dangling', status: 2 }],
     ['new', true, { outcome: 'resolved', path: '/home/u/new' }],
     ['', true, { outcome: 'resolved', path: '/home/u' }],
     ['/odd', true, { outcome: 'unresolved', path: '/odd', status: 4 }],

@@ -31,6 +31,8 @@ export async function resolvePath(path: string, follow: boolean, ask: PathQuesti
   }
   const answer = await ask.realpath(path === '' ? '.' : path);
   if ('path' in answer) return canonical(answer.path, path);
+  // A directory that is to be made may be written with its slash.
+  if (split === null && /[^/]\/+$/.test(path)) return resolvePath(path.replace(/\/+$/, ''), follow, ask);
   if (split === null || (await ask.exists(path))) return unresolved(path, answer.status);
   const directory = await ask.realpath(split.directory);
   return 'path' in directory ? canonical(joinPath(directory.path, split.name), path) : unresolved(path, answer.status);

@@ -22,7 +22,8 @@ import { serveScp } from './serve-scp.ts';
  */
 export async function serveTransfer(context: SshContext, channel: SessionChannel, text: string, transfer: TransferCommand): Promise<void> {
   using resolver = await openPathResolver(context);
-  if (transfer.kind === 'scp') return serveScp(context, channel, { text, sent: sentText(context, text), transfer, resolver });
+  // Awaited: the resolver is closed at the end of this function.
+  if (transfer.kind === 'scp') return await serveScp(context, channel, { text, sent: sentText(context, text), transfer, resolver });
   const judged = await itemsOf(transfer, resolver);
   const ask = askOf(context, channel, text, transfer, judged.outcome === 'read' ? judged.items : []);
   const gated = judged.outcome === 'refused'
