@@ -1,4 +1,4 @@
-import type { ServerChannel, SocketBindInfo, SocketRequestInfo, TcpipBindInfo, TcpipRequestInfo } from 'ssh2';
+import type { ServerChannel, SocketBindInfo, SocketRequestInfo, TcpipBindInfo, TcpipRequestInfo, X11Info } from 'ssh2';
 import type { TransferCommand } from '../core/shell/transfer-command.ts';
 import type { SshContext } from './context.ts';
 import type { SessionChannel } from './session-channel.ts';
@@ -30,5 +30,5 @@ export interface ChannelServers {
   readonly listen: (context: SshContext, asked: ForwardListen, accept: (chosenPort?: number) => void, refuse: () => void) => Promise<void>;
   /** `auth-agent-req@openssh.com` and `x11-req`: whether they are granted, recorded either way. */
   readonly grantsAgent: (context: SshContext, channel: number) => Promise<boolean>;
-  readonly grantsX11: (context: SshContext, channel: number) => Promise<boolean>;
+  readonly grantsX11: (context: SshContext, channel: number, display: X11Info) => Promise<boolean>;
 }

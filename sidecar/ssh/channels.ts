@@ -1,4 +1,4 @@
-import type { ServerChannel } from 'ssh2';
+import type { ServerChannel, X11Info } from 'ssh2';
 import { type Denial, deny } from '../core/errors.ts';
 import type { ChannelServers, ForwardListen, ForwardOpen } from './channel-servers.ts';
 import { ClientSession, type Started } from './client-session.ts';
@@ -140,7 +140,7 @@ export class ClientChannels {
       refused: (request, denial, channel) => this.#refuse('request', request, denial, channel),
       serves: (subsystem) => subsystem === 'sftp',
       mayGrant: (what) => this.#deps.mayGrant(what),
-      grants: (what, channel) => this.#grants(what, channel),
+      grants: (what, channel, display) => this.#grants(what, channel, display),
       gone: (channel) => void this.#sessions.delete(channel),
       fail: (error) => this.#fail(error),
     });
@@ -216,10 +216,11 @@ export class ClientChannels {
     }
   }
 
-  async #grants(what: 'agent' | 'x11', channel: number): Promise<boolean> {
+  async #grants(what: 'agent' | 'x11', channel: number, display: X11Info | null): Promise<boolean> {
     const context = await this.#opened.promise;
     if (context === null || context.ended.aborted) return false;
-    return what === 'agent' ? this.#deps.servers.grantsAgent(context, channel) : this.#deps.servers.grantsX11(context, channel);
+    if (what === 'agent') return this.#deps.servers.grantsAgent(context, channel);
+    return display !== null && this.#deps.servers.grantsX11(context, channel, display);
   }
 
   #reject(what: string, type: string, denial: Denial, reject: (text?: string) => void): void {

@@ -1,5 +1,5 @@
 import type { Writable } from 'node:stream';
-import type { PseudoTtyInfo, ServerChannel, Session, SetEnvInfo } from 'ssh2';
+import type { PseudoTtyInfo, ServerChannel, Session, SetEnvInfo, X11Info } from 'ssh2';
 import { type Denial, deny } from '../core/errors.ts';
 import { environmentLimits, levelVariable, passesEnvironment, recordedName } from './environment.ts';
 import type { ChannelListener, SessionChannel, Terminal } from './session-channel.ts';
@@ -20,7 +20,7 @@ export interface ClientSessionOwner {
   /** Whether some rule of the Target could grant agent or X11 forwarding: the answer must come in the tick of the request, before there is a decision. */
   mayGrant(what: 'agent' | 'x11'): boolean;
   /** The decision. A refusal is recorded and told. */
-  grants(what: 'agent' | 'x11', channel: number): Promise<boolean>;
+  grants(what: 'agent' | 'x11', channel: number, display: X11Info | null): Promise<boolean>;
   fail(error: unknown): void;
   gone(channel: ClientSession): void;
 }
@@ -59,7 +59,7 @@ export class ClientSession implements SessionChannel {
       this.#signal(recordedName(info.name).replace(/^SIG/, ''));
     });
     session.on('auth-agent', (accept, reject) => this.#forward('agent', accept, reject));
-    session.on('x11', (accept, reject) => this.#forward('x11', accept, reject));
+    session.on('x11', (accept, reject, info) => this.#forward('x11', accept, reject, info));
     session.on('exec', (accept, _reject, info) => this.#start(accept, { kind: 'exec', text: info.command }));
     session.on('shell', (accept) => this.#start(accept, { kind: 'shell' }));
     session.on('subsystem', (accept, reject, info) => {
@@ -168,13 +168,13 @@ export class ClientSession implements SessionChannel {
     else this.#listener.signal(name);
   }
 
-  #forward(what: 'agent' | 'x11', accept: (() => void) | undefined, reject: (() => void) | undefined): void {
+  #forward(what: 'agent' | 'x11', accept: (() => void) | undefined, reject: (() => void) | undefined, display: X11Info | null = null): void {
     if (this.isStarted || !this.#owner.mayGrant(what)) {
       this.#owner.refused(what, deny('FORWARD_DENIED'), this.number);
       return void reject?.();
     }
     accept?.();
-    this.#granting.push(this.#owner.grants(what, this.number).then((granted) => { this.forwards[what] ||= granted; }, (error: unknown) => this.#owner.fail(error)));
+    this.#granting.push(this.#owner.grants(what, this.number, display).then((granted) => { this.forwards[what] ||= granted; }, (error: unknown) => this.#owner.fail(error)));
   }
 
   #gone(): void {

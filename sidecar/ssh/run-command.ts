@@ -1,10 +1,11 @@
 import type { Readable, Writable } from 'node:stream';
-import type { ClientChannel } from 'ssh2';
+import type { ClientChannel, ExecOptions, ShellOptions } from 'ssh2';
 import type { CastRecorder, SshEvent } from '../../contract/audit.ts';
 import { type Denial, deny } from '../core/errors.ts';
 import { createTerminalFilter } from '../core/terminal/terminal-filter.ts';
 import type { SshContext, TextMask } from './context.ts';
 import { createCrlf } from './crlf.ts';
+import { type ForwardingOptions, forwardingOptions } from './forwarding/forwarding-options.ts';
 import { relayOutput, type OutputRelay } from './relay-output.ts';
 import type { SessionChannel, Terminal } from './session-channel.ts';
 import { stopCommand } from './stop-command.ts';
@@ -64,7 +65,12 @@ export async function runCommand(context: SshContext, run: CommandRun, io: Comma
   const startedMs = context.clock.monotonicMs();
   context.activity.running += 1;
   try {
-    const opened = await openOnTarget(context, (done) => open(context, run, done));
+    const forwarding = forwardingOptions(context, run.channel);
+    let opened = await openOnTarget(context, (done) => open(context, run, forwarding, done));
+    if (opened.outcome === 'failed' && Object.keys(forwarding).length > 0 && !context.ended.aborted) {
+      // A target that refuses a forward has not run the command yet; stock ssh goes on without it, too.
+      opened = await openOnTarget(context, (done) => open(context, run, {}, done));
+    }
     if (opened.outcome === 'failed') {
       note(context, run, { outcome: 'Failed', duration_ms: Math.round(context.clock.monotonicMs() - startedMs) }, 'TARGET_UNREACHABLE');
       return { exit: null, stopRequested: false, denial: context.session.ended?.denial ?? deny('TARGET_UNREACHABLE', { message: 'the target did not run the command' }) };
@@ -76,10 +82,10 @@ export async function runCommand(context: SshContext, run: CommandRun, io: Comma
   }
 }
 
-function open({ target }: SshContext, run: CommandRun, done: (error: Error | undefined, channel: ClientChannel) => void): void {
+function open({ target }: SshContext, run: CommandRun, forwarding: ForwardingOptions, done: (error: Error | undefined, channel: ClientChannel) => void): void {
   const { env, pty } = execOptions(run);
-  if (run.text === null) target.shell(pty ?? false, { env }, done);
-  else target.exec(run.text, pty === undefined ? { env } : { env, pty }, done);
+  if (run.text === null) target.shell(pty ?? false, { env, ...forwarding } as ShellOptions, done);
+  else target.exec(run.text, { env, ...(pty === undefined ? {} : { pty }), ...forwarding } as ExecOptions, done);
 }
 
 function execOptions({ environment, terminal }: CommandRun): { env: NodeJS.ProcessEnv; pty?: { rows: number; cols: number; width: number; height: number; term: string; modes: Record<string, number> } } {

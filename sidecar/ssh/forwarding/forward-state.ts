@@ -1,3 +1,4 @@
+import type { X11Info } from 'ssh2';
 import type { SshContext } from '../context.ts';
 
 /** Most forwarded connections of one SSH connection at a time, agent and X11 connections included. */
@@ -21,8 +22,9 @@ export interface ForwardState {
   readonly listening: Map<string, Listening>;
   /** Listeners of the target's side are in place. */
   isWired: boolean;
-  /** The client's display, once it was granted. */
+  /** The client's display, once it was granted, and by which channels it was asked for. */
   x11Operation: number | null;
+  readonly displays: Map<number, X11Info>;
   agentOperation: number | null;
 }
 
@@ -32,7 +34,7 @@ const states = new WeakMap<SshContext, ForwardState>();
 export function forwardsOf(context: SshContext): ForwardState {
   const known = states.get(context);
   if (known !== undefined) return known;
-  const made: ForwardState = { pending: 0, open: 0, listening: new Map(), isWired: false, x11Operation: null, agentOperation: null };
+  const made: ForwardState = { pending: 0, open: 0, listening: new Map(), isWired: false, x11Operation: null, displays: new Map(), agentOperation: null };
   states.set(context, made);
   return made;
 }

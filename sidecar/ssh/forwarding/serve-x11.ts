@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { ServerChannel } from 'ssh2';
+import type { ServerChannel, X11Info } from 'ssh2';
 import type { SshContext } from '../context.ts';
 import { admitForward, noteClosed } from './admit-forward.ts';
 import { forwardsOf } from './forward-state.ts';
@@ -10,9 +10,15 @@ import { relayBack } from './relay-back.ts';
  *
  * @throws SallyportError when the record cannot be written: then the session ends.
  */
-export async function grantsX11(context: SshContext, channel: number): Promise<boolean> {
+export async function grantsX11(context: SshContext, channel: number, display: X11Info): Promise<boolean> {
   const state = forwardsOf(context);
-  if (state.x11Operation !== null) return true;
+  if (state.x11Operation === null && !(await isGranted(context, channel))) return false;
+  state.displays.set(channel, display);
+  return true;
+}
+
+async function isGranted(context: SshContext, channel: number): Promise<boolean> {
+  const state = forwardsOf(context);
   const admitted = await admitForward(context, { kind: 'X11', channel, type: 'x11-req', destination: 'x11', items: [{ kind: 'x11' }], text: 'forward the display', from: null });
   if (admitted.outcome === 'refused') return false;
   const { operation } = admitted;
