@@ -1,6 +1,3 @@
-import { EventRenderer } from './render-event.ts';
-import type { RecordedEvent } from './recorded-event.ts';
-
 /** Speed and pause, changed by keys while a recording plays. */
 export interface PlayControl {
   readonly speed: number;
@@ -13,9 +10,7 @@ export interface PlayControl {
 }
 
 /** Plays events at their own pace divided by the speed, no pause longer than `maxWaitMs` of recorded time. @returns false when the viewer quit. */
-export async function play(header: Readonly<Record<string, unknown>>, events: AsyncIterable<RecordedEvent>, control: PlayControl, maxWaitMs: number, write: (text: string) => void): Promise<boolean> {
-  const renderer = new EventRenderer();
-  write(renderer.header(header));
+export async function play<T extends { readonly waitMs: number }>(events: AsyncIterable<T>, control: PlayControl, maxWaitMs: number, show: (event: T) => void): Promise<boolean> {
   for await (const event of events) {
     let left = Math.min(event.waitMs, maxWaitMs);
     while ((left > 0 || control.paused) && !control.quit) {
@@ -28,7 +23,7 @@ export async function play(header: Readonly<Record<string, unknown>>, events: As
       left -= slice;
     }
     if (control.quit) return false;
-    write(renderer.render(event));
+    show(event);
   }
   return true;
 }

@@ -38,6 +38,12 @@ describe('the filter', () => {
     expect(filtered(text)).toBe(text);
   });
 
+  test('lets no question pass to the terminal of somebody who watches a recording', () => {
+    const filter = createTerminalFilter({ questions: false });
+    const asked = '\x1b[c\x1b[>0c\x1b[6n\x1b[?6n\x1b[5n\x1b]11;?\x07\x1b]4;1;?\x1b\\\x1b[?u\x1b[18t\x1b[14;2t\x1b[?2026$p\x1bZ\x1b[x';
+    expect(Buffer.from(filter.push(Buffer.from(`${asked}\x1b[31m\x1b[22;0t\x1b]0;t\x07x`))).toString()).toBe('\x1b[31m\x1b[22;0t\x1b]0;t\x07x');
+  });
+
   test('drops a sequence that never ends, and one over 4 KiB', () => {
     expect(filtered('a\x1b]0;title')).toBe('a');
     expect(filtered(`a\x1b]0;${'x'.repeat(5000)}\x07b`)).toBe('ab');

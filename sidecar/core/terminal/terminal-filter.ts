@@ -13,14 +13,16 @@ export interface TerminalFilter {
  * Makes the filter for what a target sends to a terminal. A hostile target can make terminals act for it: type for the user by answering with a text that the target chose,
  * read or write the clipboard, print, read files, define keys. Such sequences are taken out; colours, cursor, modes, titles, links to web pages and the questions
  * that editors ask (attributes, cursor position, colours, size), whose answers hold nothing of the target's choice, pass. Control strings are passed by an allow-list.
+ *
+ * @param options.questions false for a recording that is played: nobody waits for an answer, and the terminal would type it into the viewer's own shell.
  */
-export function createTerminalFilter(): TerminalFilter {
+export function createTerminalFilter(options: { readonly questions: boolean } = { questions: true }): TerminalFilter {
   let out: string[] = [];
   let removed = 0;
   const tokenizer = new VtTokenizer({
     text: (bytes) => void out.push(bytes),
     sequence: (bytes, kind) => {
-      if (isHarmless(bytes, kind)) out.push(bytes);
+      if (isHarmless(bytes, kind) && (options.questions || !asks(bytes, kind))) out.push(bytes);
       else removed += 1;
     },
   });
@@ -45,7 +47,7 @@ export function createTerminalFilter(): TerminalFilter {
 }
 
 /** Whether a control sequence may reach a terminal. */
-export function isHarmless(bytes: string, kind: VtKind): boolean {
+function isHarmless(bytes: string, kind: VtKind): boolean {
   switch (kind) {
     // ENQ makes a terminal type its answerback text.
     case 'control': return bytes !== '\x05';
@@ -58,6 +60,13 @@ export function isHarmless(bytes: string, kind: VtKind): boolean {
     case 'string': return false;
     default: return kind satisfies never;
   }
+}
+
+/** Whether a terminal answers a harmless sequence: attributes, status, parameters, modes, sizes, keyboard, colours. */
+function asks(bytes: string, kind: VtKind): boolean {
+  if (kind === 'csi') return /(?:[cnx]|\$p|\?[0-9;]*u|(?:14|15|16|18|19)(?:;[0-9]*)*t)$/.test(bytes);
+  if (kind === 'osc') return bytes.includes('?');
+  return kind === 'escape' && bytes === '\x1bZ';
 }
 
 /** Everything but: printing (`i`), reports of the title (`20 t`, `21 t`) and other window operations than sizes and the title's stack, checksums of the screen (`* y`), rewriting of keys (`p`). */
