@@ -6,12 +6,12 @@ import { fileURLToPath } from 'node:url';
 import { nativeProblem } from '../sidecar/ssh/native.ts';
 
 /** A program, or a driver, that scenarios use and that npm does not bring. */
-export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds' | 'ssh-native' | 'sshd' | 'ssh' | 'ssh-audit';
+export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds' | 'ssh-native' | 'sshd' | 'ssh' | 'ssh-audit' | 'scp' | 'sftp' | 'rsync' | 'git' | 'ansible' | 'lftp' | 'paramiko' | 'asyncssh' | 'xauth';
 
 /** Where an asset is. */
 export interface Asset {
   readonly name: AssetName;
-  /** The program; of `system-postgres` the directory of its programs, of `psycopg` a Python that has it, of `pgjdbc` the jar (run it with java of the same machine), of `node` the script that starts it, of `gitops-crds` the directory of the definitions of Flux and Argo CD, of `ssh-native` the compiled part of ssh2. */
+  /** The program; of `system-postgres` the directory of its programs, of `psycopg`, `paramiko` and `asyncssh` a Python that has it, of `pgjdbc` the jar (run it with java of the same machine), of `node` the script that starts it, of `gitops-crds` the directory of the definitions of Flux and Argo CD, of `ssh-native` the compiled part of ssh2. */
   readonly path: string;
 }
 
@@ -45,6 +45,15 @@ const finders: Readonly<Record<AssetName, () => string | null>> = {
   lua: () => onPath('lua5.4', []) ?? onPath('lua', []),
   'ssh-native': () => (nativeProblem() === null ? fileURLToPath(new URL('../node_modules/ssh2/lib/protocol/crypto/build/Release/sshcrypto.node', import.meta.url)) : null),
   sshd: () => onPath('sshd', ['/usr/sbin/sshd']),
+  scp: () => onPath('scp', []),
+  sftp: () => onPath('sftp', []),
+  rsync: () => onPath('rsync', []),
+  git: () => onPath('git', []),
+  ansible: () => onPath('ansible', []),
+  lftp: () => onPath('lftp', []),
+  xauth: () => onPath('xauth', []),
+  paramiko: () => ['/usr/bin/python3', 'python3'].find((python) => succeeds(python, ['-c', 'import paramiko'])) ?? null,
+  asyncssh: () => ['/usr/bin/python3', 'python3'].find((python) => succeeds(python, ['-c', 'import asyncssh'])) ?? null,
   ssh: () => onPath('ssh', []),
   'ssh-audit': () => onPath('ssh-audit', []),
   'gitops-crds': () => (gitOpsModules.every(([, path]) => existsSync(join(gitOpsCrds, nameOf(path)))) ? gitOpsCrds : null),
