@@ -17,16 +17,20 @@ import { type NamespaceKeys, readNamespaceKeys } from './adapters/cluster/keys.t
 import { openClusterSecrets } from './adapters/cluster/secrets.ts';
 import { proxyEvents } from './adapters/cluster/proxy-events.ts';
 import { snapshotFile } from './adapters/cluster/snapshot-file.ts';
+import { readMountedHostKeys } from './adapters/cluster/ssh-host-keys.ts';
+import { readMountedUserCa } from './adapters/cluster/ssh-user-ca.ts';
+import { createDeviceLogin } from './adapters/device-login.ts';
 import { createIssuerKeys } from './adapters/jwks.ts';
 import { createLineEcho } from './adapters/line-echo.ts';
 import { listenerCertificate } from './adapters/listener-certificate.ts';
 import { openRecorder } from './adapters/session-recorder.ts';
+import { createShellParser } from './adapters/shell-parser.ts';
 import { createSqlParser } from './adapters/sql-parser.ts';
 import type { ClusterSettings } from './cluster-settings.ts';
 import { type Denial, deny } from './core/errors.ts';
 import { followPolicyChanges } from './policy-changes.ts';
 import { serveProbes } from './probes.ts';
-import { type StartedProxy, startProxy } from './start-proxy.ts';
+import { type SshAdapters, type StartedProxy, startProxy } from './start-proxy.ts';
 
 /** The pod's grace period is the drain and 60 s: the process ends before the kubelet ends it. */
 const forcedExitMs = 50_000;
@@ -79,7 +83,7 @@ export async function serveCluster(settings: ClusterSettings): Promise<number> {
   }));
   const peers = { namespace, key: mounted.keys.peers, port: settings.ports.peers, clock, log };
   const proxy = await startProxy({
-    config, approver: approvals, keys: issuerKeys, secrets, recorders: sessions.recorders, parser, clock, log, metrics, namespace, bindHost: settings.bindHost, maxSessions: wanted.maxSessions, ssh: null, allowPlaintextLoopback: false,
+    config, approver: approvals, keys: issuerKeys, secrets, recorders: sessions.recorders, parser, clock, log, metrics, namespace, bindHost: settings.bindHost, maxSessions: wanted.maxSessions, ssh: await openSsh(paths.keys, closing, { clock, log }), allowPlaintextLoopback: false,
     tls: mounted.tls, cancelPeers: createPeerClient(peers), digestKey: mounted.keys.digest, maskingKey: mounted.keys.masking, closed: () => (config.deniesNew() ? 'CONFIG_STALE' : null),
   });
   terminate = (sessionId, denial) => proxy.registry.list().find((session) => session.id === sessionId)?.end({ reason: 'Terminated', denial });
@@ -136,6 +140,11 @@ function terminatedBy(by: string, reason: string): string {
 interface Mounted {
   readonly keys: NamespaceKeys;
   readonly tls: ReturnType<typeof listenerCertificate>;
+}
+
+/** What the Secrets of SSH hold, read once: they are made before the first pod and never changed. */
+async function openSsh(keys: string, closing: AsyncDisposableStack, { clock, log }: { readonly clock: RuntimeClock; readonly log: Log }): Promise<SshAdapters> {
+  return { hostKeys: await readMountedHostKeys(keys), shellParser: closing.use(createShellParser()), userCa: await readMountedUserCa(keys), deviceLogin: createDeviceLogin({ clock, log }), ticketPeers: null };
 }
 
 /** Waits for the files that the kubelet mounts: optional ones come when their Secret is made. Null when the process has to end before. */

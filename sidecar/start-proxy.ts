@@ -24,7 +24,7 @@ import { TicketDesk } from './ssh/authentication/tickets.ts';
 import { channelServers } from './ssh/channel-server-table.ts';
 import { serveSshConnection, type SshDeps } from './ssh/connection.ts';
 import { nativeProblem } from './ssh/native.ts';
-import { createSshServer } from './ssh/server.ts';
+import { createSshServer, type SshServer } from './ssh/server.ts';
 
 /** The adapters that a cluster or a directory brings, and the settings of the installation. */
 export interface ProxyAdapters {
@@ -114,10 +114,10 @@ const sshLoginMs = 200_000;
 /** The SSH part, or why there is none: then the ports of SSH Targets stay shut. */
 function startSsh(adapters: ProxyAdapters, shared: PostgresDeps, count: SshDeps['count']): { readonly problem: string | null; readonly serve: (socket: Socket, admission: Admission, target: string) => Promise<void> } {
   const { ssh } = adapters;
-  const problem = nativeProblem() ?? (ssh === null ? 'this installation serves no SSH' : ssh.hostKeys.length === 0 ? 'there is no SSH host key' : null);
-  if (ssh === null || problem !== null) {
+  const opened = openServer(ssh);
+  if (ssh === null || typeof opened === 'string') {
     return {
-      problem,
+      problem: typeof opened === 'string' ? opened : 'this installation serves no SSH',
       serve: (socket) => {
         socket.destroy();
         return Promise.resolve();
@@ -128,7 +128,21 @@ function startSsh(adapters: ProxyAdapters, shared: PostgresDeps, count: SshDeps[
   const tickets = new TicketDesk(clock, ssh.ticketPeers);
   const deps: SshDeps = {
     config, keys, registry, approver, clock, log, secrets, recorders, newSessionId, digestKey, tally, count, tickets, userCa: ssh.userCa, deviceLogin: ssh.deviceLogin, parser: ssh.shellParser,
-    server: createSshServer({ hostKeys: ssh.hostKeys }), servers: channelServers,
+    server: opened, servers: channelServers,
   };
   return { problem: null, serve: (socket, admission, target) => serveSshConnection(socket, admission, target, deps) };
+}
+
+/** The server of all SSH listeners, or a sentence why there is none. */
+function openServer(ssh: SshAdapters | null): SshServer | string {
+  const problem = nativeProblem();
+  if (problem !== null) return problem;
+  if (ssh === null) return 'this installation serves no SSH';
+  if (ssh.hostKeys.length === 0) return 'there is no SSH host key';
+  try {
+    return createSshServer({ hostKeys: ssh.hostKeys });
+  } catch (error) {
+    // PostgreSQL Targets are served all the same.
+    return error instanceof Error ? error.message : 'the SSH host key cannot be read';
+  }
 }

@@ -1,3 +1,4 @@
+import { createPublicKey } from 'node:crypto';
 import type { Socket } from 'node:net';
 import ssh2, { type ClientInfo, type Connection, type NegotiatedAlgorithms } from 'ssh2';
 
@@ -51,16 +52,32 @@ const lingerMs = 1_000;
  *
  * No listener of its own, no greeting, no banner. `nativeProblem` must have answered null.
  *
- * @throws when a host key cannot be read.
+ * @throws Error, in words for a log, when a host key cannot be read or is weak.
  */
 export function createSshServer(options: SshServerOptions): SshServer {
   const waiting = new WeakMap<Socket, (connection: Connection, info: ClientInfo) => void>();
-  const server = new ssh2.Server({ hostKeys: options.hostKeys.map((key) => Buffer.from(key)), ident, algorithms: serverAlgorithms(), ...keepalive }, (connection, info) => {
+  const hostKeys = options.hostKeys.map((key) => {
+    const problem = hostKeyProblem(key);
+    if (problem !== null) throw new Error(`an SSH host key ${problem}`);
+    return Buffer.from(key);
+  });
+  const server = new ssh2.Server({ hostKeys, ident, algorithms: serverAlgorithms(), ...keepalive }, (connection, info) => {
     // ssh2 does not say which socket a connection is of.
     waiting.get((connection as unknown as { readonly _sock: Socket })._sock)?.(connection, info);
   });
   return { serve: (socket, handlers) => serve(server, waiting, socket, handlers, options) };
 }
+
+/** Never the library's words: they could quote the key. */
+function hostKeyProblem(bytes: Uint8Array): string | null {
+  const parsed = ssh2.utils.parseKey(Buffer.from(bytes));
+  if (parsed instanceof Error || !parsed.isPrivateKey()) return 'cannot be read: a private key without a passphrase in OpenSSH\'s format is needed';
+  if (parsed.type === 'ssh-ed25519') return null;
+  if (parsed.type !== 'ssh-rsa') return 'is neither Ed25519 nor RSA';
+  return (createPublicKey(parsed.getPublicPEM()).asymmetricKeyDetails?.modulusLength ?? 0) < leastRsaBits ? `has under ${leastRsaBits} bits` : null;
+}
+
+const leastRsaBits = 3_072;
 
 function serve(server: ssh2.Server, waiting: WeakMap<Socket, (connection: Connection, info: ClientInfo) => void>, socket: Socket, handlers: SshHandlers, options: SshServerOptions): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
