@@ -55,6 +55,15 @@ function masked(mask: RowMask, row: Buffer): Buffer {
 
 describe('compileRowMask', () => {
   const text = field(25);
+  test('where NULL would be an answer it becomes what every value becomes; an answer that is yes or no becomes NULL', () => {
+    const hidden = (described: FieldDescription): ColumnMask => compileColumnMask(described, { rule: rule('Partial', 4), ruleIndex: 0, bare: false, hidesNull: true }, key, new Map());
+    const fields = [text, text, field(23), field(16), field(3802, 1), text];
+    const mask = compileRowMask([null, hidden(text), hidden(field(23)), hidden(field(16)), hidden(field(3802, 1)), null], null, fields);
+    expect(cellsOf(masked(mask, frame([null, null, null, null, null, 'x'])))).toEqual([null, '********', '0', null, '\u0001"********"', 'x']);
+    expect(cellsOf(masked(mask, frame(['a', 'secret', '7', 't', Buffer.from('\u00011'), null])))).toEqual(['a', '********', '0', null, '\u0001"********"', null]);
+    expect(mask.maskedCells).toEqual([0, 2, 2, 1, 2, 0]);
+  });
+
   test('overwrites values of equal length in the chunk and appends nothing', () => {
     const mask = compileRowMask([null, column(text, 'Partial', 4)], null, [text, text]);
     const row = frame(['Alice', '536-22-7841']);

@@ -60,7 +60,16 @@ export function compileRowMask(
       if (length < -1 || length > end - valueAt) throw violation('field length', index);
       at = length === -1 ? valueAt : valueAt + length;
       const action = actions[index];
-      if (length === -1 || action === null || action === undefined) continue;
+      if (action === null || action === undefined) continue;
+      if (length === -1) {
+        if (action.nullBecomes === undefined) continue;
+        maskedCells[index] = (maskedCells[index] as number) + 1;
+        out.copy(buf, copied === -1 ? start : copied, valueAt - 4);
+        out.writeInt32(action.nullBecomes.length);
+        out.copy(action.nullBecomes, 0, action.nullBecomes.length);
+        copied = at;
+        continue;
+      }
       const masked = action.apply(buf, valueAt, at);
       if (masked === unchanged) continue;
       (action.isRule ? maskedCells : detectorHits)[index] = ((action.isRule ? maskedCells : detectorHits)[index] as number) + 1;
@@ -98,18 +107,21 @@ const overwritten = Symbol('overwritten');
 
 interface ColumnAction {
   readonly isRule: boolean;
+  /** What a NULL becomes; undefined: it stays. */
+  readonly nullBecomes: Uint8Array | undefined;
   apply(buf: Buffer, start: number, end: number): Uint8Array | null | typeof unchanged | typeof overwritten;
 }
 
 function columnAction(
   column: ColumnMask | null, field: FieldDescription, detectors: DetectorSet | null, types: { readonly typeBase: ReadonlyMap<number, number>; readonly arrayTypes?: ReadonlySet<number> | null },
 ): ColumnAction | null {
-  if (column !== null) return { isRule: column.rule !== null, apply: ruleAction(column) };
+  if (column !== null) return { isRule: column.rule !== null, nullBecomes: column.nullBecomes, apply: ruleAction(column) };
   const found = detectors === null ? null : compileDetectorColumn(field, detectors, types.typeBase, types.arrayTypes ?? null);
   if (found === null) return null;
   const { mayHit, mask } = found;
   return {
     isRule: false,
+    nullBecomes: undefined,
     apply: (buf, start, end) => {
       if (!mayHit(buf, start, end)) return unchanged;
       const cell = buf.subarray(start, end);

@@ -343,13 +343,13 @@ class Inspector implements SessionInspector {
   #columnMask(field: FieldDescription, output: OutputMask | null, basis: Basis): ReturnType<typeof compileColumnMask> | null {
     const rule = output ? basis.rules[output.rule] : undefined;
     if (!output || !rule) return null;
-    return compileColumnMask(field, { rule, ruleIndex: output.rule, bare: output.bare }, this.#deps.maskKey, basis.snapshot.typeBase);
+    return compileColumnMask(field, { rule, ruleIndex: output.rule, bare: output.bare, hidesNull: output.hidesNull === true }, this.#deps.maskKey, basis.snapshot.typeBase);
   }
 }
 
 /** What a row plan depends on, beside the basis. */
 function planKey(fields: readonly FieldDescription[], judgement: MaskJudgement): string {
-  const outputs = judgement.outcome === 'columns' ? judgement.columns.map((column) => (column ? `${column.rule}${column.bare ? 'b' : 'e'}` : '-')).join(',') : judgement.outcome;
+  const outputs = judgement.outcome === 'columns' ? judgement.columns.map((column) => (column ? `${column.rule}${column.bare ? 'b' : 'e'}${column.hidesNull === true ? 'n' : ''}` : '-')).join(',') : judgement.outcome;
   return `${outputs}|${fields.map((field) => `${field.tableOid}.${field.attnum}.${field.typeOid}.${field.typeModifier}.${field.format}${field.name}`).join('\u0000')}`;
 }
 

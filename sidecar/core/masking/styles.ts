@@ -35,6 +35,8 @@ export function compileColumnMask(
   const { rule, ruleIndex, bare } = output;
   const style = bare ? rule.style : strictestStyle(rule.style, 'Redact');
   const target: Target = { shape: typeShape(field.typeOid, typeBase, arrayTypes), format: field.format, limit: field.typeModifier >= 4 ? field.typeModifier - 4 : null };
+  // `false` would read as an answer: the result of a question about a masked value is not known.
+  if (output.hidesNull === true && target.shape.family === 'bool') return { rule, ruleIndex, ...constant('Null', null) };
   const compiled = compileStyle(style, target, rule, (text) => key.hmac(hashDomain(rule), text));
   const isHidden = output.hidesNull === true && compiled.constant !== undefined && compiled.constant !== null;
   return { rule, ruleIndex, ...compiled, ...(isHidden ? { nullBecomes: compiled.constant as Uint8Array } : {}) };

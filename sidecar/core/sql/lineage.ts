@@ -57,7 +57,9 @@ function judge(node: Wrapped, statement: unknown, survey: Survey, env: Environme
   if (outputs.trace.denial) return refused(outputs.trace.denial, survey);
   // COPY has no RowDescription: the type of a cell is told here.
   const isCopy = node.type === 'CopyStmt';
-  const columns = outputs.columns.map(({ mask, typeOid, typeModifier = -1 }) => mask && { rule: mask.rule, bare: mask.bare, ...(isCopy && typeOid !== null ? { type: { oid: typeOid, modifier: typeModifier } } : {}) });
+  const columns = outputs.columns.map(({ mask, typeOid, typeModifier = -1 }) => mask && { rule: mask.rule, bare: mask.bare, ...(mask.hidesNull === true ? { hidesNull: true } : {}), ...(isCopy && typeOid !== null ? { type: { oid: typeOid, modifier: typeModifier } } : {}) });
+  // Its rows have no description that would tell how such a value is written.
+  if (isCopy && columns.some((column) => column?.hidesNull === true)) return refused(deny('MASKED_COLUMN_REFUSED', { detail: 'COPY of an expression over it' }), survey);
   const isNewRelation = bodyOf(statement, 'CreateTableAsStmt') !== null || bodyOf(statement, 'ViewStmt') !== null || objectOf(node.body['intoClause']) !== null;
   if (isNewRelation && columns.some((column) => column !== null)) return refused(deny('MASKED_COLUMN_REFUSED', { detail: 'a new table or view would hold it' }), survey);
   return { judgement: isNewRelation ? { outcome: 'clear' } : { outcome: 'columns', columns }, maskedParameters: [...(outputs.trace.writesFromElsewhere ? survey.parameters : outputs.trace.maskedParameters)], usesEquality: outputs.trace.usesEquality };

@@ -82,6 +82,8 @@ export interface OutputMask {
   readonly rule: number;
   /** False: the value passed through an expression; the style becomes Redact. */
   readonly bare: boolean;
+  /** True where NULL, too, would be an answer about the value: it shows as any other value does. Of results of expressions only. */
+  readonly hidesNull?: boolean;
   /** Of COPY only, where it is known: other answers describe their columns. */
   readonly type?: { readonly oid: number; readonly modifier: number };
 }

@@ -131,10 +131,28 @@ export function isTotalText(value: unknown, scope: Scope, trace: Trace): boolean
   }
 }
 
-/** The name that an output column takes from its expression, where that is certain. */
+/** The name that an output column takes from its expression, where that is certain. @see FigureColname in parse_target.c */
 export function outputName(target: Node): string | null {
-  const name = textOf(target['name']);
-  if (name !== null) return name;
-  const fields = listOf(bodyOf(target['val'], 'ColumnRef')?.['fields']);
-  return textOf(bodyOf(fields.at(-1), 'String')?.['sval']);
+  return textOf(target['name']) ?? expressionName(target['val']);
+}
+
+function expressionName(value: unknown): string | null {
+  const node = unwrap(value);
+  switch (node?.type) {
+    case 'ColumnRef':
+      return textOf(bodyOf(listOf(node.body['fields']).at(-1), 'String')?.['sval']);
+    case 'FuncCall':
+      return namesOf(node.body['funcname'])?.at(-1) ?? null;
+    case 'CoalesceExpr':
+      return 'coalesce';
+    case 'A_Expr':
+      return node.body['kind'] === 'AEXPR_NULLIF' ? 'nullif' : '?column?';
+    case 'A_Const':
+    case 'BoolExpr':
+    case 'NullTest':
+    case 'BooleanTest':
+      return '?column?';
+    default:
+      return null;
+  }
 }

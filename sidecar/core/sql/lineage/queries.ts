@@ -1,4 +1,5 @@
 import { fromItems, type From } from './from.ts';
+import { isTotal } from './total.ts';
 import { checkWhere, isTotalText, outputName, scalarSubquery, taintOf } from './expressions.ts';
 import { type CommonTables, findEntries, forbidColumns, type Frame, resolveColumn, type Scope } from './scope.ts';
 import { forbid, giveUp, join, type Trace, type TracedColumn } from './taint.ts';
@@ -74,7 +75,7 @@ function recursiveColumns(item: Node, name: string, scope: Scope, trace: Trace):
   for (let round = 0; round <= columns.length; round++) {
     const own: CommonTables = { name, columns, next: withInner.commonTables };
     const next = combine(columns, queryColumns(objectOf(query['rarg']) ?? {}, { ...withInner, commonTables: own }, trace, false), trace);
-    const isStable = next.every((column, index) => (column.mask === null) === (columns[index]?.mask === null) && column.mask?.bare === columns[index]?.mask?.bare);
+    const isStable = next.every((column, index) => (column.mask === null) === (columns[index]?.mask === null) && column.mask?.bare === columns[index]?.mask?.bare && column.mask?.hidesNull === columns[index]?.mask?.hidesNull);
     columns = next;
     if (isStable) break;
   }
@@ -195,9 +196,11 @@ function outputColumn(value: unknown, name: string | null, scope: Scope, trace: 
   }
   const taint = taintOf(value, scope, trace);
   if (!taint) return { name, mask: null, typeOid: null };
+  // What the definition of a view chooses is its owner's matter.
+  if (trace.mode === 'derive') return { name, mask: { ...taint, bare: false }, typeOid: isTotalText(value, scope, trace) ? textOid : null };
+  if (!isTotal(value, scope, trace)) forbid(trace, taint, 'an expression');
   const isText = isTotalText(value, scope, trace);
-  if (trace.mode === 'judge' && !isText) forbid(trace, taint, 'an expression');
-  return { name, mask: { ...taint, bare: false }, typeOid: isText ? textOid : null };
+  return { name, mask: { ...taint, bare: false, ...(isText ? {} : { hidesNull: true }) }, typeOid: isText ? textOid : null };
 }
 
 /** `(row).column` as a ColumnRef, when `row` is a FROM entry and no column of that name hides it. */

@@ -68,7 +68,7 @@ export function giveUp(trace: Trace, detail: string): void {
 /** The stricter of two masks of one value: Null, Redact, Hash, Partial; a changed value counts as Redact. */
 export function strictest(a: ColumnRule, b: ColumnRule, rules: readonly MaskingRule[]): ColumnRule {
   const [first] = rank(a, rules) <= rank(b, rules) ? [a] : [b];
-  return { rule: first.rule, bare: a.bare && b.bare, equality: a.equality && b.equality };
+  return { rule: first.rule, bare: a.bare && b.bare, equality: a.equality && b.equality, ...(a.hidesNull === true || b.hidesNull === true ? { hidesNull: true } : {}) };
 }
 
 function rank(mask: OutputMask, rules: readonly MaskingRule[]): number {
