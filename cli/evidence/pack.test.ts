@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { strToU8, unzipSync, zipSync } from 'fflate';
 import { openRecorder } from '../../sidecar/adapters/session-recorder.ts';
 import { anIntent, aBackend, aDecision, aResult, aSubject, aWholeSession, FakeClock, FakeTimers } from '../../tools/testkit/audit.ts';
+import { aCastHeader, anSshEvent, anSshSubject } from '../../tools/testkit/ssh-audit.ts';
 import { run as audit } from '../commands/audit-verify.ts';
 import { run as evidence } from '../commands/evidence-export.ts';
 import { run as replay } from '../commands/replay.ts';
@@ -51,6 +52,37 @@ describe('an exported pack', () => {
     expect(rows('approvals')).toMatchObject([{ event: 'request.created' }, { event: 'request.decided', approver: 'oidc:bjones@bank.example', decision: 'Approve' }]);
     expect(rows('denied_attempts')).toMatchObject([{ event: 'statement.denied', code: 'STATEMENT_DENIED', rule: 'no-ddl' }, { event: 'auth.failed', user: 'mallory', user_verified: false, code: 'TOKEN_EXPIRED' }]);
     expect(await command(audit, [out])).toMatchObject({ code: 0 });
+  });
+
+  test('of SSH sessions lists commands, files and refusals like statements, and holds every recording', async () => {
+    const ssh = fs.mkdtempSync(join(os.tmpdir(), 'sallyport-pack-test-'));
+    try {
+      const recorder = await openRecorder({ dataDirectory: ssh, namespace: 'payments', clock: new FakeClock(), timers: new FakeTimers(), reserveBytes: 4096, minFreeBytes: 0, minFreeShare: 0 });
+      const session = recorder.openSsh('01S');
+      await session.start(anSshSubject('01S'), aBackend());
+      const operation = await session.record(anSshEvent({ facts: { text: 'df -h', programs: ['df'], text_redacted: false } }));
+      for (const channel of [1, 2]) await session.openCast(aCastHeader({ channel })).close();
+      session.note(anSshEvent({ code: 'exec.result', operation, facts: { exit_status: 3, bytes_out: 7, bytes_err: 2, detector_hits: 1, duration_ms: 12 } }));
+      await session.record(anSshEvent({ code: 'file.intent', facts: { operation: 'write', path: '/srv/a' } }));
+      await session.record(anSshEvent({ code: 'forward.refused', reason: 'FORWARD_DENIED', facts: { to: '127.0.0.1:22' } }));
+      await session.end('ClientClosed', { bytes: 9, denied: 1 });
+      await recorder.close();
+      const pack = join(ssh, 'pack.zip');
+      expect(await command(evidence, ['--from', '2026-09-21', '--to', '2026-09-22', '--data', ssh, '--out', pack])).toMatchObject({ code: 0, stderr: '' });
+      const files = unzipSync(fs.readFileSync(pack));
+      const rows = (name: string): unknown[] => text(files, `02_populations/${name}.jsonl`).split('\n').slice(0, -1).map((line) => JSON.parse(line) as unknown);
+      expect(rows('sessions')).toMatchObject([{ session: '01S', target: 'web-1', database: 'deploy', statements: 2, denied: 1, bytes: 9 }]);
+      expect(rows('statements')).toMatchObject([
+        { protocol: 'ssh', kind: 'exec', text: 'df -h', objects: 'df', database: 'deploy', outcome: 'exit 3', bytes: 9, masked_cells: 1, duration_ms: 12, limited: false },
+        { kind: 'write', text: '/srv/a', outcome: 'Unknown' },
+      ]);
+      expect(rows('denied_attempts')).toMatchObject([{ event: 'forward.refused', code: 'FORWARD_DENIED', kind: 'forward', text: '127.0.0.1:22' }]);
+      expect(Object.keys(files).filter((path) => path.includes('recordings/')).map((path) => path.split('/').at(-1))).toEqual(['01S.1.cast.gz', '01S.2.cast.gz']);
+      expect(await command(audit, [pack])).toMatchObject({ code: 0 });
+      expect((await command(sessions, ['--data', ssh])).stdout).toContain('web-1/deploy');
+    } finally {
+      fs.rmSync(ssh, { recursive: true, force: true });
+    }
   });
 
   test('is the same bytes when it is made again from the same records', async () => {

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import { join } from 'node:path';
 import { digestOf, type EvidenceSource } from '../../sidecar/adapters/evidence-source.ts';
-import { isObject, objectAt, textAt } from '../../sidecar/core/recording/record-view.ts';
+import { isObject, listAt, objectAt, textAt } from '../../sidecar/core/recording/record-view.ts';
 import { type DerivedFile, derivePack, type PopulationTotals } from './derive.ts';
 import type { PopulationName } from './populations.ts';
 import type { EvidenceQuery } from './query.ts';
@@ -68,9 +68,9 @@ export async function writePack(source: EvidenceSource, query: EvidenceQuery, ou
 async function copiedFiles(source: EvidenceSource, logs: readonly string[]): Promise<readonly (Omit<DerivedFile, 'at'> & { readonly stream: () => AsyncIterable<Uint8Array> })[]> {
   const chosen = new Set(logs);
   const recordings = new Set<string>();
-  for await (const { record } of eachRecord(source, (code) => code === 'session.end', logs)) {
-    const uri = textAt(objectAt(record.evidence, 'recording'), 'uri');
-    if (uri !== null) recordings.add(uri);
+  for await (const { record } of eachRecord(source, (code) => code === 'session.end' || code === 'recording.sealed', logs)) {
+    const recording = objectAt(record.evidence, 'recording');
+    for (const uri of [recording, ...listAt(recording, 'casts')].map((named) => textAt(named, 'uri'))) if (uri !== null) recordings.add(uri);
   }
   const paths = source.paths.filter((path) => {
     const [top, id] = path.split('/');

@@ -1,4 +1,5 @@
 import { countAt, isObject, listAt, objectAt, type RecordView, textAt } from '../../sidecar/core/recording/record-view.ts';
+import { bytesToUser, closesOperation, closingCode, hiddenValues } from '../../sidecar/core/recording/ssh-operations.ts';
 import type { Cell } from './csv.ts';
 import type { StoredRecord } from './records.ts';
 
@@ -36,6 +37,7 @@ export class PopulationBuilder {
   readonly #emit: (population: PopulationName, row: Row) => void;
   readonly #sessions: Map<string, StoredRecord> = new Map();
   readonly #statements: Map<string, StoredRecord> = new Map();
+  readonly #operations: Map<string, StoredRecord> = new Map();
 
   constructor(emit: (population: PopulationName, row: Row) => void) {
     this.#emit = emit;
@@ -45,6 +47,8 @@ export class PopulationBuilder {
   feed(stored: StoredRecord, wanted: boolean): void {
     const { record } = stored;
     const session = record.session ?? '';
+    const operation = textAt(objectAt(record.evidence, 'operation'), 'n');
+    if (operation !== null && (closingCode(record.code) !== null || closesOperation(record.code))) return this.#operation(stored, `${session} ${operation}`, wanted);
     const statement = `${session} ${textAt(objectAt(record.raw, 'query_info'), 'uid') ?? ''}`;
     switch (record.code) {
       case 'session.start':
@@ -58,7 +62,7 @@ export class PopulationBuilder {
       case 'request.created': case 'request.decided': case 'request.expired': case 'request.withdrawn':
         if (wanted) this.#emit('approvals', approvalRow(stored));
         return;
-      case 'statement.denied': case 'statement.cancelled': case 'auth.failed':
+      case 'statement.denied': case 'statement.cancelled': case 'auth.failed': case 'exec.denied': case 'exec.cancelled': case 'file.denied': case 'forward.refused': case 'channel.refused':
         if (wanted) this.#emit('denied_attempts', deniedRow(stored));
         return;
       default:
@@ -68,6 +72,13 @@ export class PopulationBuilder {
   finish(): void {
     for (const start of this.#sessions.values()) this.#emit('sessions', sessionRow(start, null));
     for (const intent of this.#statements.values()) this.#emit('statements', statementRow(intent, null));
+    for (const opened of this.#operations.values()) this.#emit('statements', operationRow(opened, null));
+  }
+
+  /** What an SSH session did, as a row among the statements. */
+  #operation(stored: StoredRecord, key: string, wanted: boolean): void {
+    if (closesOperation(stored.record.code)) return this.#pair(this.#operations, key, (opened) => this.#emit('statements', operationRow(opened, stored.record)));
+    if (wanted) this.#operations.set(key, stored);
   }
 
   #pair(open: Map<string, StoredRecord>, key: string, emit: (first: StoredRecord) => void): void {
@@ -114,6 +125,36 @@ function statementRow(intent: StoredRecord, result: RecordView | null): Row {
   };
 }
 
+/** A command, shell, file or forward: its columns are those of a statement, `database` is the account and `outcome` the exit status where there is one. */
+function operationRow(opened: StoredRecord, closed: RecordView | null): Row {
+  const { record } = opened;
+  const facts = objectAt(record.evidence, 'facts');
+  const result = objectAt(closed?.evidence, 'facts');
+  const approvals = listAt(record.evidence, 'approvals').map((a) => textAt(objectAt(a, 'approver'), 'name') ?? '');
+  const exit = result['exit_status'];
+  const outcome = textAt(result, 'outcome') ?? textAt(closed?.raw, 'status_code') ?? (typeof exit === 'number' ? `exit ${exit}` : closed === null ? null : 'Completed');
+  return {
+    time: time(record.timeMs), session: record.session, ...who(record), ...where(record), database: databaseOf(record), statement: countAt(objectAt(record.evidence, 'operation'), 'n'), protocol: 'ssh', kind: kindOf(record),
+    objects: objectsOf({ objects: facts['programs'] }), text: textOf(record), text_complete: objectAt(record.raw, 'metadata')['is_truncated'] !== true, values_hidden: facts['text_redacted'] === true, parameters: null,
+    ...decisionOf(record), policy_digest: textAt(objectAt(record.evidence, 'decision'), 'policy_digest'), rule: textAt(objectAt(record.evidence, 'decision'), 'rule'),
+    request: textAt(objectAt(record.evidence, 'request'), 'name'), approvers: approvals.length === 0 ? null : approvals.join(' '),
+    outcome, rows: null, bytes: closed === null ? null : bytesToUser(result), masked_cells: closed === null ? null : hiddenValues(result), sqlstate: null, duration_ms: typeof result['duration_ms'] === 'number' ? result['duration_ms'] : null,
+    limited: closed === null ? null : textAt(closed.raw, 'status_code') === 'BYTE_LIMIT_REACHED', ...proof(opened), result_log_origin: closed?.origin ?? null, result_log_seq: closed?.logSeq ?? null,
+  };
+}
+
+/** `exec`, `shell`, `Write`, `forward`, …: null outside SSH sessions. */
+function kindOf(record: RecordView): string | null {
+  if (textAt(objectAt(record.evidence, 'operation'), 'n') === null) return null;
+  const operation = record.code.startsWith('file.') ? textAt(objectAt(record.evidence, 'facts'), 'operation') : null;
+  return operation ?? record.code.split('.')[0] ?? null;
+}
+
+/** Text of a command, path of a file, destination of a forward. */
+function textOf(record: RecordView): string | null {
+  return textAt(objectAt(record.raw, 'process'), 'cmd_line') ?? textAt(objectAt(record.raw, 'file'), 'path') ?? textAt(objectAt(record.raw, 'dst_endpoint'), 'name');
+}
+
 function approvalRow(stored: StoredRecord): Row {
   const facts = objectAt(stored.record.evidence, 'facts');
   return {
@@ -133,8 +174,9 @@ function deniedRow(stored: StoredRecord): Row {
   return {
     time: time(record.timeMs), event: record.code, session: record.session, user: login ? textAt(objectAt(record.raw, 'user'), 'name') : who(record)['user'] ?? null, user_verified: login ? auth['verified'] === true : true,
     issuer: login ? textAt(auth, 'issuer') : who(record)['issuer'] ?? null, client_ip: textAt(objectAt(record.evidence, 'client'), 'ip'), ...where(record), database: databaseOf(record),
-    code: textAt(record.raw, 'status_code'), reason: textAt(decision, 'reason'), policy: textAt(objectAt(record.raw, 'policy'), 'name'), rule: textAt(decision, 'rule'), kind: textAt(statement, 'kind'),
-    objects: objectsOf(statement), text: textAt(objectAt(record.raw, 'query_info'), 'query_string'), ...proof(stored),
+    code: textAt(record.raw, 'status_code'), reason: textAt(decision, 'reason'), policy: textAt(objectAt(record.raw, 'policy'), 'name'), rule: textAt(decision, 'rule'), kind: textAt(statement, 'kind') ?? kindOf(record),
+    objects: objectsOf(statement) ?? objectsOf({ objects: objectAt(record.evidence, 'facts')['programs'] }),
+    text: textAt(objectAt(record.raw, 'query_info'), 'query_string') ?? (kindOf(record) === null ? null : textOf(record)), ...proof(stored),
   };
 }
 
@@ -158,7 +200,7 @@ function proof(stored: StoredRecord): Row {
 }
 
 function databaseOf(record: RecordView): string | null {
-  return textAt(objectAt(record.raw, 'database'), 'name');
+  return textAt(objectAt(record.raw, 'database'), 'name') ?? textAt(objectAt(record.evidence, 'target'), 'account');
 }
 
 function objectsOf(value: unknown): string | null {

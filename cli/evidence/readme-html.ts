@@ -98,7 +98,7 @@ function proofText({ totals }: ReadmeFacts): string {
 <p>It checks that every record is the one that was logged (hash chains per session, a Merkle tree per log, checkpoints signed by the gateway process), that no number is missing, that every statement has its intent and its result, that approvals came before execution and from somebody else, that recordings are unchanged, and that the listings above follow from the records: it makes them again and compares. Exit 0 means all of that holds, 1 tampering, 2 something is missing, 3 a key is not the expected one, 4 wrong usage.</p>
 <p>Without it: <code>sha256sum -c SHA256SUMS</code> checks that the files are those of this pack. Every row ends with <code>log_origin, log_seq, record_hash</code>: the SHA-256 of the line <code>log_seq</code> of that log under <code>log/</code>.</p>
 <h3>Recordings</h3>
-<p><code>recordings/SESSION.sqlrec.gz</code> is gzip over one JSON array per line: what each user saw. Play one with <code>sallyport replay SESSION --data UNPACKED</code>.</p>
+<p><code>recordings/SESSION.sqlrec.gz</code> is gzip over one JSON array per line: what each user saw. <code>recordings/SESSION.CHANNEL.cast.gz</code> is an asciicast v3, one for each channel of an SSH session. Play one with <code>sallyport replay SESSION --data UNPACKED</code>.</p>
 <h3>What this cannot show</h3>
 <ul>
 <li>The key that signs a log is made by the gateway when it starts. Whoever could write the gateway's data directory could replace a whole log and its key. Keep the keys (<code>log/keys</code>) or checkpoints elsewhere and pass them with <code>--trust</code>.</li>
