@@ -96,7 +96,8 @@ function parseGateway(text: string): URL {
   return url;
 }
 
-async function readToken(options: GatewayOptions, env: CommandIo['env']): Promise<string> {
+/** The token of `--token-file`, `--token-command` or SALLYPORT_TOKEN, in this order. @throws GatewayError TOKEN_MISSING, TOKEN_MALFORMED, USAGE. */
+export async function readToken(options: GatewayOptions, env: CommandIo['env']): Promise<string> {
   const text = options.tokenFile !== undefined ? await readTextFile(options.tokenFile)
     : options.tokenCommand !== undefined ? await runTokenCommand(options.tokenCommand)
       : env['SALLYPORT_TOKEN'];

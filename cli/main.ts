@@ -26,14 +26,15 @@ export async function main(argv: readonly string[], io: CommandIo): Promise<numb
     io.stdout.write(await helpText(names));
     return first === undefined ? exitUsage : 0;
   }
-  const name = names.find((each) => each === `${first}-${second}`) ?? names.find((each) => each === first);
+  const isOfTwoWords = names.includes(`${first}-${second}`);
+  const name = isOfTwoWords ? `${first}-${second}` : names.find((each) => each === first);
   if (name === undefined) {
     const similar = names.filter((each) => each.split('-')[0] === first).map(spoken);
     io.stderr.write(`sallyport: unknown command: ${printable(first)}${similar.length > 0 ? `\nDid you mean: ${similar.join(', ')}?` : ''}\nSee: sallyport help\n`);
     return exitUsage;
   }
   try {
-    return await (await load(name)).run(argv.slice(name.split('-').length), io);
+    return await (await load(name)).run(argv.slice(isOfTwoWords ? 2 : 1), io);
   } catch (error) {
     return reportFailure(error, name, io);
   }
@@ -65,7 +66,8 @@ function reportFailure(error: unknown, name: string, io: CommandIo): number {
 }
 
 function spoken(name: string): string {
-  return name.replaceAll('-', ' ');
+  // Only the first: the second word may hold some of its own.
+  return name.replace('-', ' ');
 }
 
 /** What a user typed must not move the cursor of the terminal. */

@@ -50,8 +50,11 @@ export const boundaries: readonly Boundary[] = [
     planted: ['../postgres/startup.ts', '../ssh/connection.ts', '@kubernetes/client-node'] },
   { files: 'sidecar/*.ts', never: ['**/operator/**', '**/cli/**', '**/console/**', ...tests], packages: [], node: 'all',
     planted: ['../operator/render/proxy-config.ts', '../cli/main.ts'] },
-  { files: 'cli/**', never: ['**/operator/**', '!**/operator/render/**', '**/console/**', ...tests], packages: ['yaml', 'zod', 'fflate', 'jose'], node: 'all',
+  { files: 'cli/**', except: ['cli/ssh/**'], never: ['**/operator/**', '!**/operator/render/**', '**/console/**', ...tests], packages: ['yaml', 'zod', 'fflate', 'jose'], node: 'all',
     planted: ['../operator/kube/client.ts', '../operator/controllers/plan.ts', '@kubernetes/client-node', 'pg'] },
+  // ssh2 is the client that fetches a credential: the system's `ssh` would cut the token.
+  { files: 'cli/ssh/**', never: ['**/operator/**', '!**/operator/render/**', '**/console/**', ...tests], packages: ['ssh2'], node: 'all',
+    planted: ['../../operator/controllers/plan.ts', 'pg'] },
   { files: 'console/**', never: everything.filter((path) => path !== '**/contract/**' && path !== '**/console/**'), packages: [], node: [],
     planted: ['../sidecar/core/errors.ts', '../runtime/clock.ts', 'node:fs'] },
 ];

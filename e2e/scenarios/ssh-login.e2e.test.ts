@@ -161,7 +161,7 @@ expect eof
   test('dbclient logs in the same way', async () => {
     await using at = await door();
     let isApproved = false;
-    const { stdout, stderr } = await run('dbclient', ['-y', '-y', '-p', String(at.port), 'deploy@127.0.0.1', 'uptime'], {
+    const { stdout } = await run('dbclient', ['-y', '-y', '-p', String(at.port), 'deploy@127.0.0.1', 'uptime'], {
       env: { HOME: folder },
       onText: (text) => {
         const code = /enter ([A-Z]{4}-[A-Z]{4})/.exec(text)?.[1];
