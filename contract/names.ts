@@ -20,6 +20,12 @@ export const peersService = 'sallyport-proxy-peers';
 export const listenerTlsSecret = 'sallyport-proxy-tls';
 /** Secret with the namespace's keys: `digest`, `masking` and `peers`, 32 random bytes each. Mounted in the proxies only. */
 export const keysSecret = 'sallyport-proxy-hmac';
+/** Secret with `host_ed25519`, the private key that every SSH listener of the namespace shows; optional `host_rsa`, and `host_ed25519.next` before a change. */
+export const sshHostKeySecret = 'sallyport-proxy-ssh';
+/** Secret with `ca_ed25519`, the authority that signs short certificates for SSH users of the namespace. */
+export const sshUserCaSecret = 'sallyport-ssh-user-ca';
+/** ConfigMap in each served namespace: `known_hosts` that verifies the SSH listeners. */
+export const sshKnownHostsConfigMap = 'sallyport-ssh-known-hosts';
 /** ConfigMap in each served namespace: `ca.crt` that verifies the listeners. */
 export const caConfigMap = 'sallyport-ca';
 

@@ -1066,6 +1066,10 @@ export interface ProxyConfigResource {
      */
     programmed?: string;
     /**
+     * Fingerprint of the host key that the SSH listeners show, `unknown` where its Secret does not say. While it stands here, the operator makes no other key.
+     */
+    sshHostKeyFingerprint?: string;
+    /**
      * When a forged decision was last tried and refused as it must be.
      */
     integrityCheckedAt?: string;

@@ -1,6 +1,6 @@
 import { canonicalJson } from '../../contract/canonical-json.ts';
 import type { OperatorSettings, ProxyEnvironment } from '../../contract/operator-settings.ts';
-import { keysSecret, listenerTlsSecret, managedByLabel, managedByValue, mountPaths, proxyName, proxyPorts } from '../../contract/names.ts';
+import { keysSecret, listenerTlsSecret, managedByLabel, managedByValue, mountPaths, proxyName, proxyPorts, sshHostKeySecret, sshUserCaSecret } from '../../contract/names.ts';
 import { generatedMetadata, proxyPodLabels } from './generated-object.ts';
 import type { GeneratedObject, RenderPlace } from './generated-object.ts';
 
@@ -99,7 +99,7 @@ function volumes(stateClaim: string | null): unknown {
     // No sizeLimit: eviction would delete records that are not delivered yet; the proxy watches the free space itself.
     stateClaim === null ? { name: 'state', emptyDir: {} } : { name: 'state', persistentVolumeClaim: { claimName: stateClaim } },
     // Optional: without a certificate the listeners stay closed, and the pod says so in its readiness.
-    { name: 'keys', projected: { defaultMode: readableByGroup, sources: [{ secret: { name: listenerTlsSecret, optional: true } }, { secret: { name: keysSecret, optional: true } }] } },
+    { name: 'keys', projected: { defaultMode: readableByGroup, sources: [listenerTlsSecret, keysSecret, sshHostKeySecret, sshUserCaSecret].map((name) => ({ secret: { name, optional: true } })) } },
     { name: 'tmp', emptyDir: { medium: 'Memory', sizeLimit: '64Mi' } },
   ];
 }

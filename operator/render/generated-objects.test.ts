@@ -15,6 +15,7 @@ import { renderRoleBindings } from './role-bindings.ts';
 import { renderSecretsRole, secretsOf } from './role.ts';
 import { renderServiceAccount } from './service-account.ts';
 import { renderPeersService, renderTargetService } from './services.ts';
+import { renderKnownHosts } from './ssh-known-hosts.ts';
 
 const place = { namespace: 'payments', proxyConfigUid: 'uid-of-config' };
 const settingsWith = (proxy: Readonly<Record<string, unknown>> = {}): OperatorSettings => operatorSettingsSchema.parse({ namespace: 'sallyport-system', identityAliases: { 'alice-admin': 'oidc:alice@bank.example' }, proxy: { image: 'sallyport@sha256:00', ...proxy } });
@@ -22,6 +23,10 @@ const aTarget = (name: string, change: Partial<TargetResource['spec']> = {}): Ta
   apiVersion: 'sallyport.dev/v1alpha1', kind: 'Target', metadata: { name, namespace: 'payments', uid: `uid-${name}`, generation: 1, labels: { env: 'prod', team: 'user-mark' } },
   spec: { postgres: { host: 'orders-rw.payments.svc', port: 5432, tls: { mode: 'VerifyFull', channelBinding: 'Prefer', caSecretRef: { name: 'orders-ca', key: 'ca.crt' } }, credentials: { secretRef: { name: 'orders-gateway' } }, databases: ['orders'] }, ...change },
 });
+const anSshTarget = (name: string, change: Partial<TargetResource['spec']> = {}): TargetResource => {
+  const { postgres: _, ...spec } = aTarget(name).spec;
+  return { ...aTarget(name), spec: { ...spec, ssh: { host: 'web.payments.svc', port: 2222, hostKeys: ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJCdgLuBAbRQCxc/UMH51DYRWJH6TwNbcVB7F1FW4qHE'], credentials: { secretRef: { name: 'web' } }, accounts: ['deploy'], accountCredentials: [{ account: 'deploy', secretRef: { name: 'web-deploy' } }], level: 'Exec' }, ...change } };
+};
 const upstream: UpstreamService = { name: 'orders-rw', selector: { cluster: 'orders', role: 'primary' }, ports: [{ port: 5432, targetPort: 'pg' }] };
 const configOf = (...targets: readonly TargetResource[]): ProxyConfig => renderProxyConfig({ namespace: 'payments', targets, policies: [], identityProviders: [], listenPorts: new Map(targets.map(({ metadata }, index) => [metadata.name, 20_000 + index])) }).config;
 
@@ -29,7 +34,8 @@ function everything(settings: OperatorSettings): readonly GeneratedObject[] {
   const isolation = renderTargetNetworkPolicy(place, aTarget('orders-db', { isolation: { mode: 'ProxyOnly', alsoAllow: [{ podSelector: { matchLabels: { cluster: 'orders' } } }, {}] } }), upstream);
   return [
     renderServiceAccount(place), renderSecretsRole(place, configOf(aTarget('orders-db'))), ...renderRoleBindings(place), renderCaConfigMap(place, 'PEM'), renderPeersService(place),
-    renderTargetService(place, { serviceName: 'orders-db', target: 'orders-db', targetUid: 'uid-orders-db', listenPort: 20_017 }), renderDeployment(place, settings),
+    renderTargetService(place, { serviceName: 'orders-db', target: aTarget('orders-db'), listenPort: 20_017 }), renderTargetService(place, { serviceName: 'web', target: anSshTarget('web-1'), listenPort: 20_018 }),
+    renderKnownHosts(place, ['ssh-ed25519 AAAA', 'ssh-ed25519 BBBB']), renderDeployment(place, settings),
     renderPodDisruptionBudget(place, settings.proxy.replicas), renderProxyNetworkPolicy(place, settings.proxy), ...(isolation.outcome === 'policy' ? [isolation.object] : []),
   ];
 }
@@ -134,4 +140,12 @@ describe('isolation', () => {
   ])('takes host %s for Service %s of the namespace payments', (host, service) => {
     expect(serviceOfHost(host, 'payments')).toBe(service);
   });
+});
+
+test('an SSH Target needs its Secrets readable, and is isolated at its own port', () => {
+  expect(secretsOf(configOf(anSshTarget('web-1')))).toEqual(['web', 'web-deploy']);
+  const isolated = anSshTarget('web-1', { isolation: { mode: 'ProxyOnly' } });
+  const service = { name: 'web', selector: { app: 'web' }, ports: [{ port: 2222, targetPort: 22 }] };
+  expect(renderTargetNetworkPolicy(place, isolated, service)).toMatchObject({ outcome: 'policy', object: { spec: { podSelector: { matchLabels: { app: 'web' } }, ingress: [{ ports: [{ protocol: 'TCP', port: 22 }] }] } } });
+  expect(renderTargetNetworkPolicy(place, isolated, upstream)).toEqual({ outcome: 'not-expressible', message: 'Service orders-rw has no port 2222' });
 });

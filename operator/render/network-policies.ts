@@ -39,11 +39,12 @@ export type IsolationOutcome = { readonly outcome: 'policy'; readonly object: Ge
  * @param upstream the Service that the host names, where it is one of the same namespace; else null.
  */
 export function renderTargetNetworkPolicy(place: RenderPlace, target: TargetResource, upstream: UpstreamService | null): IsolationOutcome {
-  const { postgres, isolation } = target.spec;
+  const { postgres, ssh, isolation } = target.spec;
+  const wanted = (postgres ?? ssh)?.port;
   if (upstream === null) return notExpressible('the host is no Service of this namespace, so no NetworkPolicy can select what is behind it');
   if (Object.keys(upstream.selector).length === 0) return notExpressible(`Service ${upstream.name} selects no pods`);
-  const port = upstream.ports.find((each) => each.port === postgres?.port);
-  if (port === undefined) return notExpressible(`Service ${upstream.name} has no port ${postgres?.port ?? 'of this protocol'}`);
+  const port = upstream.ports.find((each) => each.port === wanted);
+  if (port === undefined) return notExpressible(`Service ${upstream.name} has no port ${wanted ?? 'of this protocol'}`);
   const peers = (isolation?.alsoAllow ?? []).filter((peer) => peer.podSelector !== undefined || peer.namespaceSelector !== undefined);
   return {
     outcome: 'policy',

@@ -1,3 +1,4 @@
+import type { TargetResource } from '../../contract/api/v1alpha1.gen.ts';
 import { peersService, proxyPorts, targetLabel } from '../../contract/names.ts';
 import { generatedMetadata, proxyPodLabels } from './generated-object.ts';
 import type { GeneratedObject, RenderPlace } from './generated-object.ts';
@@ -5,23 +6,28 @@ import type { GeneratedObject, RenderPlace } from './generated-object.ts';
 /** Annotation of a Target's Service: the uid of the Target that the port was given to. */
 export const targetUidAnnotation = 'sallyport.dev/target-uid';
 
-/** Port of every PostgreSQL Target's Service, whatever the upstream's port is. */
-export const postgresServicePort = 5432;
+/** Port of a Target's Service: its protocol's own, whatever the upstream's is, so that stock tools need no option. */
+export function servicePortOf({ spec }: TargetResource): number {
+  return spec.ssh === undefined ? 5432 : 22;
+}
 
 /** The host name that clients use, in front of the Target's listener. */
 export interface TargetService {
   readonly serviceName: string;
-  readonly target: string;
-  readonly targetUid: string;
+  readonly target: TargetResource;
   readonly listenPort: number;
 }
 
 /** The Service of one Target (D11). Its port on the pods is a number and not declared there, so a new Target restarts no pod. */
 export function renderTargetService(place: RenderPlace, service: TargetService): GeneratedObject {
+  const isSsh = service.target.spec.ssh !== undefined;
   return {
     apiVersion: 'v1', kind: 'Service',
-    metadata: generatedMetadata(place, service.serviceName, { [targetLabel]: service.target }, { [targetUidAnnotation]: service.targetUid }),
-    spec: { type: 'ClusterIP', selector: proxyPodLabels, ports: [{ name: 'postgres', port: postgresServicePort, targetPort: service.listenPort, protocol: 'TCP', appProtocol: 'postgresql' }] },
+    metadata: generatedMetadata(place, service.serviceName, { [targetLabel]: service.target.metadata.name }, { [targetUidAnnotation]: service.target.metadata.uid ?? '' }),
+    spec: {
+      type: 'ClusterIP', selector: proxyPodLabels,
+      ports: [{ name: isSsh ? 'ssh' : 'postgres', port: servicePortOf(service.target), targetPort: service.listenPort, protocol: 'TCP', appProtocol: isSsh ? 'ssh' : 'postgresql' }],
+    },
   };
 }
 

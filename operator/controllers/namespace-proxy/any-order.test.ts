@@ -14,7 +14,7 @@ const steps: Readonly<Record<string, (world: OperatorWorld) => void>> = {
   'policy of nothing': (world) => world.put(aPolicy('payments', 'nothing', { targets: { names: ['nowhere'] } })),
 };
 
-const volatile = new Set(['revision', 'generation', 'observedGeneration', 'hash', 'config', 'lastTransitionTime', 'appliedAt', 'targetUID', 'podUID', 'uid', 'port', 'targetPort', 'clusterIP', 'resourceVersion', 'sallyport.dev/target-uid', 'sallyport.dev/applied']);
+const volatile = new Set(['revision', 'generation', 'observedGeneration', 'hash', 'config', 'lastTransitionTime', 'appliedAt', 'targetUID', 'podUID', 'uid', 'port', 'targetPort', 'clusterIP', 'resourceVersion', 'sallyport.dev/target-uid', 'sallyport.dev/applied', 'sshHostKeyFingerprint']);
 const final = (world: OperatorWorld): unknown => JSON.parse(JSON.stringify(world.api.finalState(['Secret', 'ConfigMap']), (key, value: unknown) => {
   if (key === 'listeners') return [...(value as readonly { readonly target: string; readonly releasedAt?: string }[])].filter((listener) => listener.releasedAt === undefined).map((listener) => listener.target).sort();
   if (key === 'compiled') return (value as readonly { readonly kind: string; readonly name: string }[]).map(({ kind, name }) => `${kind}/${name}`).sort();

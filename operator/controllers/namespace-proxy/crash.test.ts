@@ -27,7 +27,7 @@ describe('a crash at any call', () => {
     world.put(aPolicy('payments', 'readers', { limits: { rowsPerStatement: 5 } }));
     return world;
   };
-  const final = (world: OperatorWorld): unknown => JSON.parse(JSON.stringify(world.api.finalState(['Secret', 'ConfigMap']), (key, value: unknown) => (key === 'listeners' ? [...(value as readonly { readonly target: string }[])].sort((a, b) => (a.target < b.target ? -1 : 1)) : ['revision', 'hash', 'config', 'lastTransitionTime', 'releasedAt', 'appliedAt', 'targetUID', 'podUID', 'uid', 'port', 'targetPort', 'clusterIP', 'resourceVersion', 'sallyport.dev/target-uid', 'sallyport.dev/applied'].includes(key) ? undefined : value)));
+  const final = (world: OperatorWorld): unknown => JSON.parse(JSON.stringify(world.api.finalState(['Secret', 'ConfigMap']), (key, value: unknown) => (key === 'listeners' ? [...(value as readonly { readonly target: string }[])].sort((a, b) => (a.target < b.target ? -1 : 1)) : ['revision', 'hash', 'config', 'lastTransitionTime', 'releasedAt', 'appliedAt', 'targetUID', 'podUID', 'uid', 'port', 'targetPort', 'clusterIP', 'resourceVersion', 'sallyport.dev/target-uid', 'sallyport.dev/applied', 'sshHostKeyFingerprint'].includes(key) ? undefined : value)));
 
   test.each(['before', 'after'] as const)('%s the API server acted leads to the same final state', async (when) => {
     const reference = await scene();

@@ -1,4 +1,5 @@
 import type { AccessPolicyResource, IdentityProviderResource, ProxyConfigResource, TargetResource } from '../../../contract/api/v1alpha1.gen.ts';
+import { keysSecret, listenerTlsSecret, sshHostKeySecret, sshUserCaSecret } from '../../../contract/names.ts';
 import type { OperatorSettings } from '../../../contract/operator-settings.ts';
 import type { ProxyConfig } from '../../../contract/proxy-config.ts';
 import type { KubeObject } from '../../../runtime/kube/kube-client.ts';
@@ -46,6 +47,9 @@ export interface NamespaceFacts {
   readonly upstreams: ReadonlyMap<string, UpstreamService | null>;
 }
 
+/** The namespace's own Secrets: made once, mounted in its proxies. */
+export const ownSecrets: readonly string[] = [listenerTlsSecret, keysSecret, sshHostKeySecret, sshUserCaSecret];
+
 /** Key of `generated`. */
 export function generatedKey(kind: GeneratedKind, name: string): string {
   return `${kind}/${name}`;
@@ -56,9 +60,9 @@ export function serviceNameOf(target: TargetResource): string {
   return target.spec.serviceName ?? target.metadata.name;
 }
 
-/** Targets that this version serves. */
+/** Targets of a protocol that this version knows; a newer one's API may have others. */
 export function servableTargets(facts: NamespaceFacts): readonly TargetResource[] {
-  return facts.targets.filter((target) => target.spec.postgres !== undefined);
+  return facts.targets.filter(({ spec }) => spec.postgres !== undefined || spec.ssh !== undefined);
 }
 
 /** Oldest first; of one age by name. */

@@ -1,12 +1,12 @@
 import type { AccessPolicyResource, IdentityProviderResource, ProxyConfigResource, TargetResource } from '../../../contract/api/v1alpha1.gen.ts';
-import { caConfigMap, keysSecret, listenerTlsSecret, managedByLabel, managedByValue, nameLabel, peersService, proxyName, proxySecretsRole } from '../../../contract/names.ts';
+import { caConfigMap, managedByLabel, managedByValue, nameLabel, peersService, proxyName, proxySecretsRole, sshKnownHostsConfigMap } from '../../../contract/names.ts';
 import { parseProxyConfig } from '../../../contract/proxy-config.ts';
 import type { ProxyConfig } from '../../../contract/proxy-config.ts';
 import type { KubeObject } from '../../../runtime/kube/kube-client.ts';
 import { serviceOfHost } from '../../render/network-policies.ts';
 import type { UpstreamService } from '../../render/network-policies.ts';
 import type { ControllerDeps } from '../deps.ts';
-import { generatedKey, serviceNameOf } from './facts.ts';
+import { generatedKey, ownSecrets, serviceNameOf } from './facts.ts';
 import type { GeneratedKind, NamespaceFacts, ProxyPod, SecretFacts } from './facts.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Lookups } from './lookups.ts';
@@ -43,11 +43,11 @@ export async function gatherNamespace(deps: ControllerDeps, lookups: Lookups, me
   };
 }
 
-/** Adds what the objects and statuses need beside: Secrets by their metadata, the Services behind isolated Targets, our ConfigMap. */
+/** Adds what the objects and statuses need beside: Secrets by their metadata, the Services behind isolated Targets, our ConfigMaps. */
 export async function completeFacts(facts: NamespaceFacts, lookups: Lookups, signal: AbortSignal): Promise<NamespaceFacts> {
   const { namespace, targets, generated } = facts;
   return {
-    ...facts, generated: await withConfigMap(generated, lookups, namespace, signal), secrets: await readSecrets(lookups, namespace, targets, signal), upstreams: await readUpstreams(lookups, namespace, targets, signal),
+    ...facts, generated: await withConfigMaps(generated, lookups, namespace, signal), secrets: await readSecrets(lookups, namespace, targets, signal), upstreams: await readUpstreams(lookups, namespace, targets, signal),
   };
 }
 
@@ -71,13 +71,13 @@ function podFacts({ metadata, status }: KubeObject): ProxyPod {
   return { name: metadata.name, uid: metadata.uid ?? '', isReady: conditions.some((condition) => condition.type === 'Ready' && condition.status === 'True'), isTerminating: metadata.deletionTimestamp !== undefined };
 }
 
-async function withConfigMap(generated: ReadonlyMap<string, KubeObject>, lookups: Lookups, namespace: string, signal: AbortSignal): Promise<ReadonlyMap<string, KubeObject>> {
-  const object = await lookups.object('configMap', namespace, caConfigMap, signal);
-  return object === null || object.metadata.labels?.[managedByLabel] !== managedByValue ? generated : new Map([...generated, [generatedKey('configMap', caConfigMap), object]]);
+async function withConfigMaps(generated: ReadonlyMap<string, KubeObject>, lookups: Lookups, namespace: string, signal: AbortSignal): Promise<ReadonlyMap<string, KubeObject>> {
+  const found = await inParallel([caConfigMap, sshKnownHostsConfigMap], async (name) => ({ name, object: await lookups.object('configMap', namespace, name, signal) }));
+  return new Map([...generated, ...found.flatMap(({ name, object }) => (object?.metadata.labels?.[managedByLabel] === managedByValue ? [[generatedKey('configMap', name), object] as const] : []))]);
 }
 
 async function readSecrets(lookups: Lookups, namespace: string, targets: readonly TargetResource[], signal: AbortSignal): Promise<ReadonlyMap<string, SecretFacts | null>> {
-  const names = [...new Set([listenerTlsSecret, keysSecret, ...targets.flatMap(secretNames)])];
+  const names = [...new Set([...ownSecrets, ...targets.flatMap(secretNames)])];
   return new Map(await inParallel(names, async (name) => [name, await lookups.secret(namespace, name, signal)] as const));
 }
 
@@ -98,9 +98,9 @@ const kindNames: Readonly<Record<GeneratedKind, string>> = {
 };
 
 async function readUpstreams(lookups: Lookups, namespace: string, targets: readonly TargetResource[], signal: AbortSignal): Promise<ReadonlyMap<string, UpstreamService | null>> {
-  const isolated = targets.filter((target) => target.spec.isolation?.mode === 'ProxyOnly' && target.spec.postgres !== undefined);
+  const isolated = targets.filter((target) => target.spec.isolation?.mode === 'ProxyOnly');
   return new Map(await inParallel(isolated, async (target) => {
-    const service = serviceOfHost(target.spec.postgres?.host ?? '', namespace);
+    const service = serviceOfHost((target.spec.postgres ?? target.spec.ssh)?.host ?? '', namespace);
     return [target.metadata.name, service === null ? null : await lookups.service(namespace, service, signal)] as const;
   }));
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { fieldManagers, listenerTlsSecret, managedByLabel, managedByValue } from '../../../contract/names.ts';
+import { fieldManagers, listenerTlsSecret, managedByLabel, managedByValue, sshHostKeySecret, sshUserCaSecret } from '../../../contract/names.ts';
 import { KubeError, pathOf } from '../../../runtime/kube/kube-client.ts';
 import type { KubeClient } from '../../../runtime/kube/kube-client.ts';
 import { partialObject } from '../../../runtime/kube/verbs.ts';
@@ -7,7 +7,8 @@ import { kinds } from '../../kube/kinds.ts';
 import { serviceNameOf } from './facts.ts';
 import type { NamespaceFacts } from './facts.ts';
 import { makeListenerCertificate } from './listener-certificate.ts';
-import { caAnnotation } from './plan-objects.ts';
+import { caAnnotation, hostKeysAnnotation } from './plan-objects.ts';
+import { makeSshHostKey, makeSshUserCa } from './ssh-keys.ts';
 
 /**
  * Creates one of the namespace's own Secrets. One that exists already is left as it is: ours are made once and never changed, and somebody may bring his own.
@@ -15,7 +16,7 @@ import { caAnnotation } from './plan-objects.ts';
  * It has no owner, so that keys and CA outlive an uninstallation. The answer is asked for without the value.
  */
 export async function createOwnSecret(client: KubeClient, facts: NamespaceFacts, name: string, signal: AbortSignal): Promise<void> {
-  const content = name === listenerTlsSecret ? await tlsContent(facts) : keysContent();
+  const content = await contentOf(name, facts);
   const metadata = { name, namespace: facts.namespace, labels: { [managedByLabel]: managedByValue }, ...(content.annotations === undefined ? {} : { annotations: content.annotations }) };
   try {
     await client.request({
@@ -31,6 +32,20 @@ interface SecretContent {
   readonly type: string;
   readonly data: Readonly<Record<string, Buffer>>;
   readonly annotations?: Readonly<Record<string, string>>;
+}
+
+async function contentOf(name: string, facts: NamespaceFacts): Promise<SecretContent> {
+  switch (name) {
+    case listenerTlsSecret: return tlsContent(facts);
+    case sshHostKeySecret: return hostKeyContent();
+    case sshUserCaSecret: return { type: 'Opaque', data: { ca_ed25519: Buffer.from(makeSshUserCa()) } };
+    default: return keysContent();
+  }
+}
+
+function hostKeyContent(): SecretContent {
+  const { privateKey, publicKey } = makeSshHostKey();
+  return { type: 'Opaque', data: { host_ed25519: Buffer.from(privateKey) }, annotations: { [hostKeysAnnotation]: publicKey } };
 }
 
 async function tlsContent(facts: NamespaceFacts): Promise<SecretContent> {

@@ -1,12 +1,12 @@
 import { describe, expect, jest, test } from '@jest/globals';
-import type { ProxyConfigResource } from '../../../contract/api/v1alpha1.gen.ts';
+import type { ProxyConfigResource, TargetResource } from '../../../contract/api/v1alpha1.gen.ts';
 import { factsNowMs, namespaceFacts, readyPod, stored, storedConfig } from '../../../tools/testkit/namespace-facts.ts';
 import { aPolicy, aTarget } from '../../../tools/testkit/operator-world.ts';
 import { checkNamespace } from './check.ts';
-import type { NamespaceFacts } from './facts.ts';
+import type { NamespaceFacts, SecretFacts } from './facts.ts';
 import { emptyGraceMs, planConfig } from './plan-config.ts';
 import type { ConfigPlan } from './plan-config.ts';
-import { goneServices, missingSecrets, planServices } from './plan-objects.ts';
+import { goneServices, missingSecrets, planServices, publicHostKeys } from './plan-objects.ts';
 import { highestAcknowledged, progressOf, readyPods } from './progress.ts';
 import { policyStatus, proxyConfigStatus, targetStatus } from './statuses.ts';
 
@@ -159,6 +159,41 @@ describe('conditions', () => {
 
   test('of the ProxyConfig tell how many proxies have it, and whether any is there', () => {
     expect([conditions(proxyConfigStatus(namespaceFacts({ pods: [readyPod('p0')] }), applied)), conditions(proxyConfigStatus(namespaceFacts(), applied)), proxyConfigStatus(namespaceFacts({ pods: [readyPod('p0'), readyPod('p1')] }), applied).programmed]).toEqual(['', 'Programmed=False/ProxyUnavailable Available=False/ProxyUnavailable', '1/2']);
+  });
+
+  describe('the SSH host key', () => {
+    const publicKey = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJCdgLuBAbRQCxc/UMH51DYRWJH6TwNbcVB7F1FW4qHE';
+    const hostKey = (annotation: string | null): NamespaceFacts['secrets'] => new Map<string, SecretFacts | null>([['gateway', { resourceVersion: '1', annotations: {} }], ['sallyport-proxy-ssh', annotation === null ? null : { resourceVersion: '1', annotations: { 'sallyport.dev/ssh-host-keys': annotation } }]]);
+    const recorded = (fingerprint?: string): ProxyConfigResource => ({ ...applied, status: { observedGeneration: 1, ...applied.status, ...(fingerprint === undefined ? {} : { sshHostKeyFingerprint: fingerprint }) } });
+    const web = stored({ ...aTarget('payments', 'web'), spec: { ssh: { host: 'h', port: 22, hostKeys: [publicKey], credentials: { secretRef: { name: 'gateway' } }, accounts: ['x'], level: 'Exec' as const } } });
+
+    test('is made once, and never again while its fingerprint stands in the status', () => {
+      expect(missingSecrets(namespaceFacts({ secrets: hostKey(null), proxyConfig: recorded() }))).toEqual(['sallyport-proxy-ssh']);
+      expect(missingSecrets(namespaceFacts({ secrets: hostKey(null), proxyConfig: recorded('SHA256:x') }))).toEqual([]);
+      expect(missingSecrets(namespaceFacts({ secrets: hostKey(publicKey), proxyConfig: recorded() }))).toEqual([]);
+    });
+    test('has its fingerprint recorded; of a Secret that names none it is unknown, of one that is gone the one of before', () => {
+      const fingerprint = (secrets: NamespaceFacts['secrets'], before?: string): string | undefined => proxyConfigStatus(namespaceFacts({ secrets, proxyConfig: recorded(before) }), recorded(before)).sshHostKeyFingerprint;
+      expect([fingerprint(hostKey(publicKey)), fingerprint(hostKey(publicKey), 'SHA256:old'), fingerprint(hostKey('')), fingerprint(hostKey(null), 'SHA256:old'), fingerprint(hostKey(null)), fingerprint(new Map(), 'SHA256:old')])
+        .toEqual([expect.stringMatching(/^SHA256:[A-Za-z0-9+/]{43}$/), expect.stringMatching(/^SHA256:[A-Za-z0-9+/]{43}$/), 'unknown', 'SHA256:old', undefined, 'SHA256:old']);
+    });
+    test('that is gone is said by SSH Targets, and by no other', () => {
+      const made = (target: TargetResource): string => conditions(targetStatus(context({ targets: [target], secrets: hostKey(null), proxyConfig: recorded('SHA256:x') } as never), target));
+      expect(made(web)).toContain('ResolvedRefs=False/HostKeyMissing');
+      expect(made(a)).not.toContain('HostKeyMissing');
+    });
+    test('is published with those that come next', () => {
+      expect(publicHostKeys(namespaceFacts({ secrets: hostKey(`${publicKey}\nnot a key\n${publicKey} next`) }))).toEqual([publicKey, publicKey]);
+    });
+  });
+
+  test('an SSH Target gets a Service at port 22, a PostgreSQL one at 5432', () => {
+    const web = stored({ ...aTarget('payments', 'web'), spec: { ssh: { host: 'h', port: 2222, hostKeys: ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJCdgLuBAbRQCxc/UMH51DYRWJH6TwNbcVB7F1FW4qHE'], credentials: { secretRef: { name: 'gateway' } }, accounts: ['x'], level: 'Exec' as const } } });
+    const facts = namespaceFacts({ targets: [web, a] });
+    const { verdict, facts: { targets } } = context({ targets: [web, a] } as never);
+    expect([targets.length, verdict.render.config.targets.map((target) => [target.name, 'ssh' in target])]).toEqual([2, [['a', false], ['web', true]]]);
+    const status = targetStatus({ ...context({ targets: [web, a] } as never), facts, services: new Map([['web', 'web'], ['a', 'a']]) }, web);
+    expect([status.endpoint, status.service]).toEqual(['web.payments:22', { name: 'web', port: 22 }]);
   });
 });
 

@@ -343,7 +343,7 @@ describe('the end', () => {
     await world.proxiesAct();
     await operator.quiet();
     const left = (world.api.finalState() as unknown as readonly KubeObject[]).map((object) => `${object.kind ?? ''}/${object.metadata.name}`).sort();
-    expect(left).toEqual(['AccessPolicy/readers', 'Secret/gateway', 'Secret/sallyport-proxy-hmac', 'Secret/sallyport-proxy-tls']);
+    expect(left).toEqual(['AccessPolicy/readers', 'Secret/gateway', 'Secret/sallyport-proxy-hmac', 'Secret/sallyport-proxy-ssh', 'Secret/sallyport-proxy-tls', 'Secret/sallyport-ssh-user-ca']);
     expect(conditionsOf(world.policy('payments', 'readers'))).toMatchObject({ ResolvedRefs: 'False/NoMatchingTarget', Ready: 'False/NoMatchingTarget' });
   });
 

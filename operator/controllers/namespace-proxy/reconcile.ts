@@ -1,5 +1,5 @@
 import type { ProxyConfigResource } from '../../../contract/api/v1alpha1.gen.ts';
-import { caConfigMap, listenerTlsSecret, targetLabel } from '../../../contract/names.ts';
+import { caConfigMap, listenerTlsSecret, sshHostKeySecret, sshKnownHostsConfigMap, targetLabel } from '../../../contract/names.ts';
 import { KubeError } from '../../../runtime/kube/kube-client.ts';
 import type { ControllerDeps } from '../deps.ts';
 import { applyWanted, NameTaken, removeUnwanted } from './apply-objects.ts';
@@ -13,8 +13,8 @@ import type { Lookups } from './lookups.ts';
 import { lookupTimes } from './lookups.ts';
 import { createOwnSecret } from './own-secrets.ts';
 import { emptyUntilMs, planConfig } from './plan-config.ts';
-import { caAnnotation, goneServices, leftovers, missingSecrets, planIsolation, planObjects, planServices } from './plan-objects.ts';
-import type { WantedObject } from './plan-objects.ts';
+import { caAnnotation, goneServices, leftovers, missingSecrets, planIsolation, planObjects, planServices, publicHostKeys } from './plan-objects.ts';
+import type { PublishedKeys, WantedObject } from './plan-objects.ts';
 import type { StatusContext } from './statuses.ts';
 import { writeConfig } from './write-config.ts';
 import { aheadMs } from './write-memory.ts';
@@ -85,8 +85,8 @@ async function applyObjects(context: NamespaceContext, apply: ApplyContext, verd
   const { facts } = apply;
   // Under a name of somebody else nothing can be applied; the Targets' conditions say so.
   if (proxyConfig === null || facts.foreignObjects.length > 0) return { facts, verdict, proxyConfig, isolation: new Map(), services: new Map() };
-  const caCertificate = await ensureSecrets(context, apply);
-  for (const wanted of planObjects(facts, proxyConfig, verdict.render.config, caCertificate)) await applyWanted(apply, wanted);
+  const published = await ensureSecrets(context, apply);
+  for (const wanted of planObjects(facts, proxyConfig, verdict.render.config, published)) await applyWanted(apply, wanted);
   const services = planServices(facts, verdict, proxyConfig);
   await inParallel(services, (wanted) => applyWanted(apply, wanted));
   const isolation = planIsolation(facts, proxyConfig);
@@ -96,16 +96,21 @@ async function applyObjects(context: NamespaceContext, apply: ApplyContext, verd
   return { facts, verdict, proxyConfig, isolation, services: new Map(services.map(({ object }) => [object.metadata.labels[targetLabel] ?? '', object.metadata.name])) };
 }
 
-/** @returns the CA that clients verify the listeners by, where the operator made it. */
-async function ensureSecrets({ deps, lookups }: NamespaceContext, { facts, signal }: ApplyContext): Promise<string | null> {
+/** @returns what clients verify the listeners by, where the operator may publish it. */
+async function ensureSecrets({ deps, lookups }: NamespaceContext, { facts, signal }: ApplyContext): Promise<PublishedKeys> {
   for (const name of missingSecrets(facts)) {
     await createOwnSecret(deps.client, facts, name, signal);
     lookups.forget('secret', facts.namespace, name);
   }
   // Read back, so that a Secret that somebody else made at the same time counts.
-  const tls = await lookups.secret(facts.namespace, listenerTlsSecret, signal);
-  const ca = tls?.annotations[caAnnotation] ?? null;
-  return ca === null || await lookups.isForeign('configMap', facts.namespace, caConfigMap, signal) ? null : ca;
+  const [tls, hostKey] = await Promise.all([listenerTlsSecret, sshHostKeySecret].map((name) => lookups.secret(facts.namespace, name, signal)));
+  const caCertificate = tls?.annotations[caAnnotation] ?? null;
+  const hostKeys = publicHostKeys({ ...facts, secrets: new Map([[sshHostKeySecret, hostKey ?? null]]) });
+  const isForeign = (name: string): Promise<boolean> => lookups.isForeign('configMap', facts.namespace, name, signal);
+  return {
+    caCertificate: caCertificate === null || await isForeign(caConfigMap) ? null : caCertificate,
+    hostKeys: hostKeys.length === 0 || await isForeign(sshKnownHostsConfigMap) ? [] : hostKeys,
+  };
 }
 
 function noteProgress({ onProgrammed }: NamespaceContext, { facts, proxyConfig }: StatusContext): void {

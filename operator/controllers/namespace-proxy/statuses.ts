@@ -1,17 +1,20 @@
 import type { AccessPolicyResource, ProxyConfigResource, TargetResource } from '../../../contract/api/v1alpha1.gen.ts';
 import { withTransitionTimes } from '../../../contract/conditions.ts';
 import type { Condition, ConditionReason } from '../../../contract/conditions.ts';
+import { sshHostKeySecret } from '../../../contract/names.ts';
 import { formatPath } from '../../../contract/api/validate-schema.ts';
 import type { RenderOutcome } from '../../render/proxy-config.ts';
 import type { RenderProblem } from '../../render/problem.ts';
 import type { IsolationOutcome } from '../../render/network-policies.ts';
-import { postgresServicePort } from '../../render/services.ts';
+import { servicePortOf } from '../../render/services.ts';
 import { conditionsOf, timestamp } from '../conditions-of.ts';
 import type { Wanted } from '../conditions-of.ts';
 import type { Refusal, Verdict } from './check.ts';
 import type { NamespaceFacts } from './facts.ts';
+import { isHostKeyMissing, publicHostKeys } from './plan-objects.ts';
 import { progressOf } from './progress.ts';
 import type { Progress } from './progress.ts';
+import { sshFingerprint } from './ssh-keys.ts';
 
 /** What the statuses are made of, beside the facts. */
 export interface StatusContext {
@@ -38,7 +41,7 @@ export function targetStatus(context: StatusContext, target: TargetResource): No
   const secrets = secretNames(target).map((secret) => ({ name: secret, ...versionOf(facts, secret) }));
   return {
     observedGeneration: generation,
-    ...(service === undefined ? {} : { endpoint: `${service}.${namespace}:${postgresServicePort}`, service: { name: service, port: postgresServicePort } }),
+    ...(service === undefined ? {} : { endpoint: `${service}.${namespace}:${servicePortOf(target)}`, service: { name: service, port: servicePortOf(target) } }),
     programmed: `${progress.applied}/${progress.ready}`,
     ...(port === undefined ? {} : { listener: { port } }),
     ...(secrets.length === 0 ? {} : { secrets }),
@@ -65,14 +68,23 @@ export function policyStatus(context: StatusContext, policy: AccessPolicyResourc
 }
 
 /** What the namespace controller says about the ProxyConfig; the integrity conditions are another controller's. */
-export function proxyConfigStatus(facts: NamespaceFacts, proxyConfig: ProxyConfigResource): { readonly observedGeneration: number; readonly programmed: string; readonly conditions: readonly Condition[] } {
+export function proxyConfigStatus(facts: NamespaceFacts, proxyConfig: ProxyConfigResource): { readonly observedGeneration: number; readonly programmed: string; readonly sshHostKeyFingerprint?: string; readonly conditions: readonly Condition[] } {
   const progress = progressOf(proxyConfig, facts.pods, { sinceRevision: proxyConfig.spec.revision });
   const generation = proxyConfig.metadata.generation ?? 0;
   const available: Wanted = progress.ready > 0
     ? { type: 'Available', status: 'True', reason: 'Available', message: `${progress.ready} of ${facts.settings.proxy.replicas} proxies ready` }
     : { type: 'Available', status: 'False', reason: 'ProxyUnavailable', message: `no proxy is ready (${facts.pods.length} pods)` };
   const wanted = [programmedCondition(progress, true, null), available].map((condition) => ({ ...condition, observedGeneration: generation }));
-  return { observedGeneration: generation, programmed: `${progress.applied}/${progress.ready}`, conditions: withTransitionTimes(proxyConfig.status?.conditions ?? [], wanted, timestamp(facts.nowMs)) };
+  const fingerprint = hostKeyFingerprint(facts, proxyConfig);
+  return { observedGeneration: generation, programmed: `${progress.applied}/${progress.ready}`, ...(fingerprint === undefined ? {} : { sshHostKeyFingerprint: fingerprint }), conditions: withTransitionTimes(proxyConfig.status?.conditions ?? [], wanted, timestamp(facts.nowMs)) };
+}
+
+/** Of the Secret as it is; where it is gone, what was known of it: as long as that stands, no new key is made. */
+function hostKeyFingerprint(facts: NamespaceFacts, proxyConfig: ProxyConfigResource): string | undefined {
+  const secret = facts.secrets.get(sshHostKeySecret);
+  if (secret === null || secret === undefined) return proxyConfig.status?.sshHostKeyFingerprint;
+  const [first] = publicHostKeys(facts);
+  return first === undefined ? 'unknown' : sshFingerprint(first);
 }
 
 function targetAccepted(context: StatusContext, target: TargetResource): Wanted {
@@ -106,6 +118,9 @@ function secretsResolved(facts: NamespaceFacts, target: TargetResource, progress
   const missing = secretNames(target).filter((name) => facts.secrets.get(name) === null);
   const no = (reason: ConditionReason, message: string): Wanted => ({ type: 'ResolvedRefs', status: 'False', reason, message });
   if (missing.length > 0) return no('SecretNotFound', `there is no Secret ${missing.join(', ')} in this namespace`);
+  if (target.spec.ssh !== undefined && isHostKeyMissing(facts)) {
+    return no('HostKeyMissing', `Secret ${sshHostKeySecret} is gone, and clients remember its key (${facts.proxyConfig?.status?.sshHostKeyFingerprint ?? ''}): restore it, or make a new one by hand (docs/operator.md)`);
+  }
   if (progress.secretProblem === 'SecretNotFound') return no('SecretNotFound', 'the proxies do not find a Secret that the Target names');
   if (progress.secretProblem === 'InvalidSecret') return no('InvalidSecret', 'the proxies cannot use a Secret that the Target names: docs/operator.md lists the keys');
   return { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', message: 'every Secret exists' };

@@ -98,7 +98,7 @@ function tell(writer: StatusWriter, object: TargetResource | AccessPolicyResourc
 async function writeProxyConfigStatus(writer: StatusWriter, { facts }: StatusContext, proxyConfig: ProxyConfigResource): Promise<true> {
   const status = proxyConfigStatus(facts, proxyConfig);
   const stored = proxyConfig.status ?? {};
-  const isSame = stored.observedGeneration === status.observedGeneration && stored.programmed === status.programmed &&
+  const isSame = stored.observedGeneration === status.observedGeneration && stored.programmed === status.programmed && stored.sshHostKeyFingerprint === status.sshHostKeyFingerprint &&
     status.conditions.every((condition) => canonicalJson(stored.conditions?.find((each) => each.type === condition.type) ?? null) === canonicalJson(condition));
   const digest = canonicalJson(status);
   if (isSame || writer.memory.hasWritten(proxyConfig, 'ProxyConfig/status', digest)) return true;
