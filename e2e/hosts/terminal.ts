@@ -85,7 +85,7 @@ export function startTerminal(command: readonly string[], options: { readonly co
           matched = at;
           return text;
         }
-        if (Date.now() > end || child.exitCode !== null) throw new Error(`${String(wanted)} did not come; since the last match: ${JSON.stringify(output.slice(matched))}`);
+        if (Date.now() > end || child.exitCode !== null) throw new Error(`${String(wanted)} did not come; since the last match: ${JSON.stringify(output.slice(matched).slice(-600))}`);
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, 200);
           wake = () => {
