@@ -1,4 +1,5 @@
 import { taintOf } from './expressions.ts';
+import { constantType, integerOf, isLabel, isPlainConstant, isPositive, isUntyped, stringOf } from './total-constants.ts';
 import { findEntries, type Frame, resolveColumn, type Scope } from './scope.ts';
 import type { Trace } from './taint.ts';
 import { bodyOf, itemsOf, listOf, type Node, namesOf, objectOf, textOf, unwrap } from './tree.ts';
@@ -84,21 +85,6 @@ function chosen(type: Known): Total {
   return { type, size: 'chosen' };
 }
 
-/** Null: an untyped string or NULL, which takes the type of its neighbours when the statement is analysed, before any row is read. */
-function constantType(body: Node): Known | null {
-  if (body['boolval'] !== undefined) return oid.bool;
-  if (body['ival'] !== undefined) return oid.int4;
-  const text = textOf(objectOf(body['fval'])?.['fval']);
-  if (text === null) return null;
-  // A whole number that int8 does not hold is numeric.
-  return /^-?\d{1,18}$/.test(text) ? oid.int8 : oid.numeric;
-}
-
-function isUntyped(value: unknown): boolean {
-  const constant = bodyOf(value, 'A_Const');
-  return constant !== null && constant['bsval'] === undefined && constantType(constant) === null;
-}
-
 function columnTotal(reference: Node, { scope, trace }: Place): Total | null {
   if (isWholeRow(reference, scope)) return runsNoCode(trace) ? { type: 'other', size: 'stored' } : null;
   const found = resolveColumn(reference, scope, trace);
@@ -148,9 +134,6 @@ function commonType(values: readonly unknown[], totals: readonly (Total | null)[
   return common(totals.flatMap((total, index) => (total === null || isUntyped(values[index]) ? [] : [total.type])));
 }
 
-/** A label of a CASE may not be longer. */
-const labelLength = 64;
-
 function caseTotal(body: Node, place: Place): Total | null {
   const branches = listOf(body['args']).map((item) => bodyOf(item, 'CaseWhen'));
   const isSimple = body['arg'] !== undefined;
@@ -170,10 +153,6 @@ function areConditions(conditions: readonly unknown[], isSimple: boolean, place:
   return isSimple ? commonType(conditions, judged) !== null && isSameCollation(conditions, unsteady(place)) : judged.every((total) => total?.type === oid.bool);
 }
 
-function isLabel(value: unknown): boolean {
-  return isUntyped(value) && (stringOf(value) ?? '').length <= labelLength;
-}
-
 function castTotal(body: Node, place: Place): Total | null {
   const type = objectOf(body['typeName']);
   const path = namesOf(type?.['names']) ?? [];
@@ -186,11 +165,6 @@ function castTotal(body: Node, place: Place): Total | null {
   const from = totalOf(body['arg'], place);
   if (from === null || !place.isSteady) return null;
   return isPlainCast(from.type, to, listOf(type?.['typmods']).length > 0) ? { type: to, size: from.size } : null;
-}
-
-function isPlainConstant(to: number, text: string | null): boolean {
-  if (text === null || texts.has(to)) return true;
-  return (to === oid.date && /^(1[6-9]|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$/.test(text)) || (numbers.has(to) && to !== oid.int2 && /^\d{1,9}$/.test(text));
 }
 
 function operatorTotal(body: Node, place: Place): Total | null {
@@ -254,12 +228,6 @@ function binaryTotal(operator: string, left: unknown, right: unknown, place: Pla
   // Two integers may overflow; numeric does not, within what a column holds and a statement can write.
   if (operator === '+' || operator === '-' || operator === '*') return isNumeric ? chosen(oid.numeric) : null;
   return (operator === '/' || operator === '%') && isPositive(right) ? chosen(isNumeric ? oid.numeric : from.type) : null;
-}
-
-/** A literal above zero: a divisor that never fails. */
-function isPositive(value: unknown): boolean {
-  const constant = bodyOf(value, 'A_Const');
-  return constant !== null && ((integerOf(value) ?? 0) > 0 || Number(textOf(objectOf(constant['fval'])?.['fval']) ?? 0) > 0);
 }
 
 /** A clear number that a user can make as large as he likes would overflow with some masked values and not with others. */
@@ -390,16 +358,4 @@ function scalarTotal(name: string, args: readonly unknown[], place: Place): Tota
       return { type: rule.type, size: rule.keepsLength ? size : 'chosen' };
     }
   }
-}
-
-function stringOf(value: unknown): string | null {
-  const constant = bodyOf(value, 'A_Const');
-  const text = objectOf(constant?.['sval']);
-  return text === null ? null : (textOf(text['sval']) ?? '');
-}
-
-function integerOf(value: unknown): number | null {
-  const integer = objectOf(bodyOf(value, 'A_Const')?.['ival']);
-  if (integer === null) return null;
-  return typeof integer['ival'] === 'number' ? integer['ival'] : 0;
 }
