@@ -119,3 +119,114 @@ describe('a stream', () => {
     }), { numRuns: 60 });
   });
 });
+
+describe('what is no text', () => {
+  test.each([
+    ['NUL', [0x61, 0x00, 0x62], 'a'], ['a byte that begins no character', [0x61, 0xff, 0x62], 'a'], ['a lone continuation', [0x61, 0x80], 'a'], ['an overlong form', [0xc0, 0xaf], ''], ['a surrogate', [0x61, 0xed, 0xa0, 0x80], 'a'],
+    ['a character that is too high', [0x61, 0xf4, 0x90, 0x80, 0x80], 'a'], ['a character cut by another', [0xe2, 0x82, 0x61], ''], ['a character cut by the end', [0x61, 0xe2, 0x82], 'a'], ['NUL in an escape', [0x61, 0x1b, 0x5b, 0x00], 'a\x1b['],
+  ])('%s cuts the stream before it, however it comes', (_name, bytes, before) => {
+    for (const chunks of [[Uint8Array.from(bytes)], bytes.map((byte) => Uint8Array.of(byte))]) {
+      const mask = createTextMask([all], 'exec');
+      expect(run(mask, chunks)).toBe(before);
+      expect(mask.problem).toBe('OUTPUT_NOT_TEXT');
+      expect(mask.push(Buffer.from('more')).length).toBe(0);
+      expect(mask.idle().length + mask.end().length).toBe(0);
+    }
+  });
+
+  test('does not let a value pass that stands before it', () => {
+    expect(run(createTextMask([all], 'exec'), [Buffer.from(`${card}\0`)])).toBe('*'.repeat(16));
+  });
+});
+
+describe('what waits', () => {
+  const shown = (mask: TextMask, text: string): string => Buffer.from(mask.push(Buffer.from(text))).toString();
+  const idle = (mask: TextMask): string => Buffer.from(mask.idle()).toString();
+
+  test('is only what can become a value', () => {
+    const mask = createTextMask([all], 'exec');
+    expect(shown(mask, 'Password: ')).toBe('Password: ');
+    expect(shown(mask, '#####')).toBe('');
+    expect(shown(createTextMask([all], 'exec'), '##########')).toBe('##########');
+    expect(shown(createTextMask([all], 'exec'), '..........')).toBe('..........');
+    expect(shown(createTextMask([all], 'exec'), 'done (')).toBe('done ');
+    expect(shown(createTextMask([rule(['payment-card'])], 'exec'), 'number 12, then words ')).toBe('number 12, then words ');
+  });
+
+  test('comes on a terminal after a pause, as it looks then; a value that its other half completes is hidden from there on', () => {
+    const mask = createTextMask([all], 'pty');
+    expect(shown(mask, '4539 6281')).toBe('');
+    expect(mask.waiting).toBe(true);
+    expect(idle(mask)).toBe('4539 6281');
+    expect(mask.waiting).toBe(false);
+    expect(idle(mask)).toBe('');
+    expect(shown(mask, ' 7305 6482')).toBe('');
+    expect(idle(mask)).toBe('*'.repeat(10));
+    expect(shown(mask, '\r\n')).toBe('\r\n');
+  });
+
+  test('does not come without a terminal', () => {
+    const mask = createTextMask([all], 'exec');
+    shown(mask, '4539');
+    expect(idle(mask)).toBe('');
+    expect(Buffer.from(mask.end()).toString()).toBe('4539');
+  });
+
+  test('is bounded: by the line\'s segments, and by the control sequences of one line', () => {
+    const mask = createTextMask([all], 'exec');
+    let out = 0;
+    for (let n = 0; n < 100; n += 1) out += mask.push(Buffer.from('1 2 3 4 5 6 7 '.repeat(100))).length;
+    expect(140_000 - out).toBeLessThanOrEqual(2048 + 256);
+    const colours = createTextMask([all], 'exec');
+    let seen = colours.push(Buffer.from('4539')).length;
+    for (let n = 0; n < 20_000; n += 1) seen += colours.push(Buffer.from('\x1b[31m')).length;
+    expect(100_004 - seen).toBeLessThanOrEqual(65_536 + 16);
+  });
+});
+
+describe('a stream without a match', () => {
+  test('comes out as it went in', () => {
+    const plain = fc.array(fc.oneof(fc.constantFrom('\x1b[31m', '\x1b]0;t\x07', '\n', '\r\n', 'é', '密', '\u009b1m', '\x1bP1\x1b\\', '\x1b', '\t', '\x08', '\x1b(B', '\x18', '\u0090x\u009c'), fc.stringMatching(/^[ -/:-~]{0,10}$/)), { maxLength: 60 });
+    fc.assert(fc.property(plain, fc.array(fc.nat(), { maxLength: 6 }), (words, places) => {
+      const bytes = Buffer.from(words.join(''));
+      expect(run(createTextMask([rule(['payment-card', 'us-ssn', 'iban', 'ip-address', 'phone'])], 'exec'), cut(bytes, places))).toBe(bytes.toString());
+    }), { numRuns: 500 });
+  });
+
+  test('or with rules for columns alone passes untouched', () => {
+    const mask = createTextMask([rule([])], 'exec');
+    expect(run(mask, [Buffer.from(`${card}\0`)])).toBe(`${card}\0`);
+    expect([mask.hits, mask.problem, mask.waiting, mask.idle().length]).toEqual([0, null, false, 0]);
+    expect(masksText([rule([])])).toBe(false);
+    expect(masksText([rule([]), rule(['secret'])])).toBe(true);
+  });
+
+  test('loses a control sequence over 4 KiB', () => {
+    expect(masked(`a\x1b]0;${'x'.repeat(5000)}\x07b\n`)).toBe('ab\n');
+  });
+});
+
+test('a canary value is in no output, wherever it stands and however it is cut', () => {
+  const canaries = [card, '536-22-7841', 'asmith@bank.example', 'GB29NWBK60161331926819', 'AKIAIOSFODNN7EXAMPLZ'];
+  const noise = fc.oneof(fc.constantFrom(' ', '\n', '\t', '"', ',', ' = ', '\x1b[1;31m', 'é ', ' 12 ', ': '), fc.stringMatching(/^ [ -~]{0,40} $/));
+  fc.assert(fc.property(fc.array(noise, { maxLength: 30 }), fc.constantFrom(...canaries), fc.array(noise, { maxLength: 30 }), fc.array(fc.nat(), { maxLength: 10 }), (before, canary, after, places) => {
+    const bytes = Buffer.from(`${before.join('')} ${canary} ${after.join('')}`);
+    expect(run(createTextMask([all], 'exec'), cut(bytes, places))).not.toContain(canary);
+  }), { numRuns: 1000 });
+});
+
+test('time does not grow faster than the stream', () => {
+  for (const piece of ['7', '4539 6281 ', 'a@', 'token=', '-----BEGIN ', 'eyJ', '\x1b[', 'aB3dE5gH7jK9mN1pQ3sT5vW7xY9z', '1.']) {
+    const time = (bytes: Buffer): number => {
+      const mask = createTextMask([all], 'exec');
+      const started = performance.now();
+      for (let at = 0; at < bytes.length; at += 32_768) mask.push(bytes.subarray(at, at + 32_768));
+      mask.end();
+      return performance.now() - started;
+    };
+    const bytes = Buffer.from(piece.repeat(Math.ceil(1_048_576 / piece.length)));
+    time(bytes.subarray(0, 65_536));
+    const small = Math.min(time(bytes.subarray(0, 262_144)), time(bytes.subarray(0, 262_144)));
+    expect(time(bytes)).toBeLessThan(small * 4 * 3 + 200);
+  }
+});
