@@ -1,4 +1,5 @@
 import type { X11Info } from 'ssh2';
+import type { SshItem } from '../../core/policy/decision.ts';
 import type { SshContext } from '../context.ts';
 
 /** Most forwarded connections of one SSH connection at a time, agent and X11 connections included. */
@@ -12,6 +13,7 @@ const maxListeners = 16;
 export interface Listening {
   readonly operation: number;
   readonly channel: number;
+  readonly item: SshItem;
 }
 
 /** The forwards of one connection. State, because their numbers are limited together. */

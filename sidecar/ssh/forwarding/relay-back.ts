@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { ServerChannel } from 'ssh2';
+import type { SshItem } from '../../core/policy/decision.ts';
 import type { SshContext } from '../context.ts';
 import { answerOrEnd } from '../target-channel.ts';
 import { noteClosed, refuseForward } from './admit-forward.ts';
@@ -12,6 +13,8 @@ export interface BackConnection {
   readonly destination: string;
   /** The grant that it belongs to. */
   readonly of: { readonly operation: number };
+  /** What was granted: it is cut when policy denies that by now. */
+  readonly item: SshItem;
   readonly from: string | null;
 }
 
@@ -49,7 +52,7 @@ async function serve(context: SshContext, channel: number, asked: BackConnection
     closeStream(user);
     return noteClosed(context, channel, operation, { outcome: 'Failed', bytes_up: 0, bytes_down: 0 });
   }
-  const bytes = await relayStreams(context, user, target);
+  const bytes = await relayStreams(context, { kind: 'Forward', account: context.account, items: [asked.item] }, user, target);
   noteClosed(context, channel, operation, { outcome: 'Completed', bytes_up: bytes.up, bytes_down: bytes.down });
 }
 

@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream';
 import { endOutput, pump, writeTo } from '../channel-pump.ts';
+import type { SshCommand } from '../../core/policy/decision.ts';
 import type { SshContext } from '../context.ts';
+import { masksText } from '../masks-text.ts';
 
 /** Bytes that went each way. */
 export interface RelayedBytes {
@@ -8,12 +10,26 @@ export interface RelayedBytes {
   readonly down: number;
 }
 
-/** Relays two streams into each other, unchanged, until both have ended, one is gone, or the session ends. Half-closed streams stay open the other way. Never rejects. */
-export async function relayStreams(context: SshContext, user: Duplex, target: Duplex): Promise<RelayedBytes> {
+/** How often an open forward looks whether policy still grants it. */
+const lookMs = 500;
+
+/**
+ * Relays two streams into each other, unchanged, until both have ended, one is gone, the session ends, or policy denies what was granted. Half-closed streams stay open the other way.
+ * Never rejects.
+ *
+ * @param granted what was judged when it was opened.
+ */
+export async function relayStreams(context: SshContext, granted: SshCommand, user: Duplex, target: Duplex): Promise<RelayedBytes> {
   let [up, down] = [0, 0];
   const gone = new AbortController();
   const onGone = (): void => gone.abort();
   const stop = AbortSignal.any([gone.signal, context.ended]);
+  let version = context.session.permitVersion;
+  const look = setInterval(() => {
+    if (version === context.session.permitVersion) return;
+    version = context.session.permitVersion;
+    if (isDenied(context, granted)) gone.abort();
+  }, lookMs);
   user.on('error', onGone);
   target.on('error', onGone);
   const used = (bytes: number): void => {
@@ -31,9 +47,17 @@ export async function relayStreams(context: SshContext, user: Duplex, target: Du
     return writeTo(user, chunk);
   }).then((how) => (how === 'ended' ? endOutput(user) : onGone()), onGone);
   await Promise.all([upward, downward]);
+  clearInterval(look);
   // An SSH channel is over when both sides have said so; whoever was cut is told now.
   for (const stream of [user, target]) closeStream(stream);
   return { up, down };
+}
+
+/** An approval covered this very forward: what asks for one now does not end it. */
+function isDenied(context: SshContext, granted: SshCommand): boolean {
+  const { session } = context;
+  const decision = session.decide(granted, context.clock.now(), context.approver.grants(session.subject, session.permit.target.name, session.identity));
+  return decision.effect === 'Deny' || (decision.effect === 'Allow' && decision.terms?.unmasked !== true && masksText(session.permit));
 }
 
 /** Ends a stream; an SSH channel is closed, which ends it for the other side too. */

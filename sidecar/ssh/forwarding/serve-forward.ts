@@ -37,7 +37,7 @@ export async function serveForward(context: SshContext, asked: ForwardOpen, acce
       noteClosed(context, channel, admitted.operation, { outcome: 'Failed', bytes_up: 0, bytes_down: 0 });
       return refuse('the target could not connect');
     }
-    await relayTo(context, channel, admitted.operation, opened.channel, accept);
+    await relayTo(context, { channel, operation: admitted.operation, items }, opened.channel, accept);
   } finally {
     settled();
     release();
@@ -50,14 +50,14 @@ function openChannel(context: SshContext, asked: ForwardOpen, done: (error: Erro
   else context.target.forwardOut(asked.info.srcIP, asked.info.srcPort, asked.info.destIP, asked.info.destPort, done);
 }
 
-async function relayTo(context: SshContext, channel: number, operation: number, target: ClientChannel, accept: () => ServerChannel): Promise<void> {
+async function relayTo(context: SshContext, { channel, operation, items }: { readonly channel: number; readonly operation: number; readonly items: readonly SshItem[] }, target: ClientChannel, accept: () => ServerChannel): Promise<void> {
   const user = acceptOrNull(accept);
   if (user === null) {
     closeStream(target);
     return noteClosed(context, channel, operation, { outcome: 'Failed', bytes_up: 0, bytes_down: 0 });
   }
   const startedMs = context.clock.monotonicMs();
-  const bytes = await relayStreams(context, user, target);
+  const bytes = await relayStreams(context, { kind: 'Forward', account: context.account, items }, user, target);
   noteClosed(context, channel, operation, { outcome: 'Completed', bytes_up: bytes.up, bytes_down: bytes.down, duration_ms: Math.round(context.clock.monotonicMs() - startedMs) });
 }
 

@@ -1,4 +1,5 @@
 import type { ServerChannel, TcpConnectionDetails, UNIXConnectionDetails } from 'ssh2';
+import type { SshItem } from '../../core/policy/decision.ts';
 import { destinationOf, socketOf } from '../../core/ssh-files/destination.ts';
 import type { ForwardListen } from '../channel-servers.ts';
 import type { SshContext } from '../context.ts';
@@ -24,7 +25,8 @@ export async function serveListen(context: SshContext, asked: ForwardListen, acc
     await refuseForward(context, { channel, type, destination: address ?? '', code: code ?? 'FORWARD_DENIED' });
     return refuse();
   }
-  const admitted = await admitForward(context, { channel, type, destination: address, items: [{ kind: 'forward', direction: 'listen', destination: address }], kind: 'Forward', text: `listen at ${address}`, from: null });
+  const item: SshItem = { kind: 'forward', direction: 'listen', destination: address };
+  const admitted = await admitForward(context, { channel, type, destination: address, items: [item], kind: 'Forward', text: `listen at ${address}`, from: null });
   if (admitted.outcome === 'refused') return refuse();
   wire(context);
   const port = await listenOnTarget(context, asked);
@@ -33,7 +35,7 @@ export async function serveListen(context: SshContext, asked: ForwardListen, acc
     return refuse();
   }
   const chosen = asked.name === 'tcpip-forward' ? (destinationOf(asked.info.bindAddr, port) ?? address) : address;
-  state.listening.set(chosen, { operation: admitted.operation, channel });
+  state.listening.set(chosen, { operation: admitted.operation, channel, item });
   context.ended.addEventListener('abort', () => forget(context, chosen), { once: true });
   accept(asked.name === 'tcpip-forward' && asked.info.bindPort === 0 ? port : undefined);
 }
@@ -79,11 +81,11 @@ function wire(context: SshContext): void {
     const address = destinationOf(details.destIP, details.destPort);
     const listening = address === null ? undefined : state.listening.get(address);
     if (listening === undefined || address === null) return reject();
-    relayBack(context, { type: 'forwarded-tcpip', destination: address, of: listening, from: destinationOf(details.srcIP, details.srcPort) }, { accept, reject, open: (done) => context.connection.forwardOut(details.destIP, details.destPort, details.srcIP, details.srcPort, done) });
+    relayBack(context, { type: 'forwarded-tcpip', destination: address, of: listening, item: listening.item, from: destinationOf(details.srcIP, details.srcPort) }, { accept, reject, open: (done) => context.connection.forwardOut(details.destIP, details.destPort, details.srcIP, details.srcPort, done) });
   });
   context.target.on('unix connection', (details: UNIXConnectionDetails, accept, reject) => {
     const listening: Listening | undefined = state.listening.get(details.socketPath);
     if (listening === undefined) return reject();
-    relayBack(context, { type: 'forwarded-streamlocal', destination: details.socketPath, of: listening, from: null }, { accept, reject, open: (done: (error: Error | undefined, channel: ServerChannel) => void) => context.connection.openssh_forwardOutStreamLocal(details.socketPath, done) });
+    relayBack(context, { type: 'forwarded-streamlocal', destination: details.socketPath, of: listening, item: listening.item, from: null }, { accept, reject, open: (done: (error: Error | undefined, channel: ServerChannel) => void) => context.connection.openssh_forwardOutStreamLocal(details.socketPath, done) });
   });
 }

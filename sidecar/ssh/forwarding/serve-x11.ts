@@ -25,7 +25,7 @@ async function isGranted(context: SshContext, channel: number): Promise<boolean>
   state.x11Operation = operation;
   context.ended.addEventListener('abort', () => noteClosed(context, channel, operation, { outcome: 'Completed' }), { once: true });
   context.target.on('x11', (details: { readonly srcIP: string; readonly srcPort: number }, accept: () => Duplex, reject: () => void) => {
-    relayBack(context, { type: 'x11', destination: 'x11', of: { operation }, from: null }, { accept, reject, open: (done: (error: Error | undefined, channel: ServerChannel) => void) => context.connection.x11(details.srcIP, details.srcPort, done as never) });
+    relayBack(context, { type: 'x11', destination: 'x11', of: { operation }, item: { kind: 'x11' }, from: null }, { accept, reject, open: (done: (error: Error | undefined, channel: ServerChannel) => void) => context.connection.x11(details.srcIP, details.srcPort, done as never) });
   });
   return true;
 }
