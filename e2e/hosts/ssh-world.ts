@@ -1,3 +1,4 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { createAuthority } from './certificates.ts';
 import { type GatewayProcess, startGateway } from './gateway.ts';
 import { type IssuerClient, type IssuerHost, startIssuer } from './issuer.ts';
-import { freePort, type OpenSsh, type OpenSshOptions, type SshRun, runSsh, startOpenSsh } from './openssh.ts';
+import { freePort, type OpenSsh, type OpenSshOptions, type SshRun, runSsh, sshOptions, startOpenSsh } from './openssh.ts';
 
 /** The gateway as a child process in directory mode, in front of a real sshd, with a real issuer. */
 export interface SshWorld extends AsyncDisposable {
@@ -23,6 +24,8 @@ export interface SshWorld extends AsyncDisposable {
   token(clientId: string): Promise<string>;
   /** Runs the system's ssh through the gateway as `engineer` (or another), with the token as its password. */
   ssh(args: readonly string[], options?: SshWorldRun): Promise<SshRun>;
+  /** The same, still running: for whoever types, waits and looks. */
+  open(args: readonly string[], options?: SshWorldRun): Promise<OpenRun>;
   /** The environment in which `ssh` answers every question with the token. */
   askpass(token: string): Readonly<Record<string, string>>;
   writeConfig(file: string, text: string | null): void;
@@ -36,6 +39,16 @@ export interface SshWorldRun {
   /** Options of ssh before the destination. */
   readonly options?: readonly string[];
   readonly logLevel?: string;
+}
+
+/** An ssh that runs. */
+export interface OpenRun {
+  readonly child: ChildProcessWithoutNullStreams;
+  stdout(): string;
+  stderr(): string;
+  readonly ended: Promise<{ readonly status: number | null; readonly atMs: number }>;
+  /** Waits until its standard error holds a text, at most five seconds, and gives the match. */
+  says(text: RegExp): Promise<RegExpExecArray>;
 }
 
 export interface SshWorldOptions {
@@ -108,7 +121,14 @@ export async function startSshWorld(options: SshWorldOptions = {}): Promise<SshW
     '--min-free-mib', '0', '--reserve-mib', '1', ...(options.serve ?? []),
   ];
   const start = (): Promise<GatewayProcess> => startGateway([process.execPath, '--disable-warning=ExperimentalWarning', programPath, ...serve], `http://127.0.0.1:${httpPort}`);
-  let gateway = await start();
+  const stop = async (): Promise<void> => {
+    await Promise.all([options.sharedSshd === undefined ? sshd[Symbol.asyncDispose]() : undefined, issuer.stop()]);
+    rmSync(root, { recursive: true, force: true });
+  };
+  let gateway = await start().catch(async (error: unknown) => {
+    await stop();
+    throw error;
+  });
   const askpass = (token: string): Readonly<Record<string, string>> => ({ SSH_ASKPASS: askpassFile, SSH_ASKPASS_REQUIRE: 'force', SALLYPORT_TEST_TOKEN: token });
   return {
     sshd, issuer, root, configDirectory, dataDirectory, caFile, port, askpass, writeConfig,
@@ -117,11 +137,37 @@ export async function startSshWorld(options: SshWorldOptions = {}): Promise<SshW
     ssh: async (args, run = {}) => runSsh(port, ['-o', 'PreferredAuthentications=password', '-o', 'NumberOfPasswordPrompts=1', ...(run.options ?? []), `${sshd.account}@127.0.0.1`, ...args], {
       environment: askpass(await issuer.token(run.as ?? 'engineer')), ...(run.input === undefined ? {} : { input: run.input }), ...(run.limitMs === undefined ? {} : { limitMs: run.limitMs }), ...(run.logLevel === undefined ? {} : { logLevel: run.logLevel }),
     }),
+    open: async (args, run = {}) => openSsh([
+      '-o', `LogLevel=${run.logLevel ?? 'ERROR'}`, ...sshOptions(port), '-o', 'PreferredAuthentications=password', '-o', 'NumberOfPasswordPrompts=1', ...(run.options ?? []), `${sshd.account}@127.0.0.1`, ...args,
+    ], askpass(await issuer.token(run.as ?? 'engineer'))),
     restart: async () => { gateway = await start(); },
     [Symbol.asyncDispose]: async () => {
       await gateway.stop();
-      await Promise.all([options.sharedSshd === undefined ? sshd[Symbol.asyncDispose]() : undefined, issuer.stop()]);
-      rmSync(root, { recursive: true, force: true });
+      await stop();
+    },
+  };
+}
+
+function openSsh(args: readonly string[], environment: Readonly<Record<string, string>>): OpenRun {
+  const child = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, SSH_AUTH_SOCK: '', ...environment } });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text; });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text; });
+  child.stdin.on('error', () => undefined);
+  const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
+  const ended = new Promise<{ readonly status: number | null; readonly atMs: number }>((resolve) => child.once('close', (status) => {
+    clearTimeout(timer);
+    resolve({ status, atMs: performance.now() });
+  }));
+  return {
+    child, ended, stdout: () => stdout, stderr: () => stderr,
+    says: async (text) => {
+      for (const end = performance.now() + 5_000; performance.now() < end;) {
+        const match = text.exec(stderr);
+        if (match !== null) return match;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      throw new Error(`not said: ${String(text)}; but: ${stderr}`);
     },
   };
 }

@@ -4,7 +4,7 @@ import type { HoldNotice } from '../core/session/approval-hold.ts';
 
 /** What the user reads of a refusal: what, by which policy and rule, the code, and what to do next. Lines without their ends, safe for a terminal. */
 export function denialLines(denial: Denial): readonly string[] {
-  const detail = denial.detail === null ? '' : denial.detail.startsWith('policy "') ? ` by ${denial.detail}` : `: ${denial.detail}`;
+  const detail = denial.detail === null || denial.message.includes(denial.detail) ? '' : denial.detail.startsWith('policy "') ? ` by ${denial.detail}` : `: ${denial.detail}`;
   return [`sallyport: ${denial.message}${detail} [${denial.code}]`, `hint: ${denial.hint}`].map((line) => printableText(line, { oneLine: true }));
 }
 
