@@ -114,7 +114,7 @@ describe('what a request asks for', () => {
 });
 
 test('a size limit counts what was moved and where it would end', () => {
-  const limited = openFile({ operation: 1, path: '/a', kind: 'file', flags: 2, mayRead: false, mayWrite: true, maxBytes: 10 }, key);
+  const limited = openFile({ operation: 1, path: '/a', kind: 'file', flags: 2, mayRead: false, mayWrite: true, maxBytes: 10 }, key, 1);
   expect([passesLimit(limited, 0, 0, 10), passesLimit(limited, 5, 0, 6), passesLimit(limited, 0, 9, 2), passesLimit({ ...limited, maxBytes: null }, 99, 99, 99)]).toEqual([false, true, true, false]);
 });
 

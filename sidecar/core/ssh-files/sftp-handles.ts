@@ -25,14 +25,18 @@ export interface OpenFile {
   limited: boolean;
   /** The target refused a write. */
   failed: boolean;
+  /** Of the permit under which it was judged last. */
+  permitVersion: number;
+  /** Policy denies it by now: only closing it is left. */
+  revoked: boolean;
 }
 
 /** What an OPEN or OPENDIR was permitted as. */
 export type OpenFileTerms = Pick<OpenFile, 'operation' | 'path' | 'kind' | 'flags' | 'mayRead' | 'mayWrite' | 'maxBytes'>;
 
 /** The state of a file that was just opened. */
-export function openFile(terms: OpenFileTerms, digestKey: Uint8Array): OpenFile {
-  return { ...terms, read: createContentDigest(digestKey), written: createContentDigest(digestKey), copied: 0, limited: false, failed: false };
+export function openFile(terms: OpenFileTerms, digestKey: Uint8Array, permitVersion: number): OpenFile {
+  return { ...terms, read: createContentDigest(digestKey), written: createContentDigest(digestKey), copied: 0, limited: false, failed: false, permitVersion, revoked: false };
 }
 
 /** True when `length` bytes at `offset` would pass the limit of the file, counted as bytes moved and as size. */

@@ -5,7 +5,7 @@ import type { SshContext } from '../context.ts';
 import { answerOrEnd } from '../target-channel.ts';
 import { noteClosed, refuseForward } from './admit-forward.ts';
 import { takePlace } from './forward-state.ts';
-import { closeStream, relayStreams } from './relay-streams.ts';
+import { closeStream, isDenied, relayStreams } from './relay-streams.ts';
 
 /** A connection that the target hands back to the client, under a grant that is on record. */
 export interface BackConnection {
@@ -39,6 +39,11 @@ export function relayBack(context: SshContext, asked: BackConnection, ends: Back
 }
 
 async function serve(context: SshContext, channel: number, asked: BackConnection, ends: BackEnds): Promise<void> {
+  if (isDenied(context, { kind: 'Forward', account: context.account, items: [asked.item] })) {
+    ends.reject();
+    await refuseForward(context, { channel, type: asked.type, destination: asked.destination, code: 'FORWARD_DENIED' });
+    return;
+  }
   const operation = await context.recorder.record({
     code: 'forward.open', channel, operation: null, decision: null, approvals: [], request: null, reason: null, facts: { type: asked.type, to: asked.destination, granted_by_operation: asked.of.operation, ...(asked.from === null ? {} : { from: asked.from }) },
   });

@@ -53,8 +53,8 @@ export async function relayStreams(context: SshContext, granted: SshCommand, use
   return { up, down };
 }
 
-/** An approval covered this very forward: what asks for one now does not end it. */
-function isDenied(context: SshContext, granted: SshCommand): boolean {
+/** Whether policy denies by now what it granted. An approval covered this very forward: what asks for one now does not end it. */
+export function isDenied(context: SshContext, granted: SshCommand): boolean {
   const { session } = context;
   const decision = session.decide(granted, context.clock.now(), context.approver.grants(session.subject, session.permit.target.name, session.identity));
   return decision.effect === 'Deny' || (decision.effect === 'Allow' && decision.terms?.unmasked !== true && masksText(session.permit));

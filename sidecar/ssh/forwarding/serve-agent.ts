@@ -3,11 +3,12 @@ import type { ServerChannel } from 'ssh2';
 import { agentFailure, isSignature, maxAgentPacketBytes, readAgentRequest } from '../../core/ssh-files/agent-packets.ts';
 import { createPacketSplitter } from '../../core/ssh-files/packet-splitter.ts';
 import { endOutput, pump, writeTo } from '../channel-pump.ts';
+import type { SshCommand } from '../../core/policy/decision.ts';
 import type { SshContext } from '../context.ts';
 import { admitForward, noteClosed, refuseForward } from './admit-forward.ts';
 import { takePlace, forwardsOf } from './forward-state.ts';
 import { openAtClient } from './relay-back.ts';
-import { closeStream } from './relay-streams.ts';
+import { closeStream, isDenied } from './relay-streams.ts';
 
 /**
  * Whether the user's agent may be lent to the target: an own grant, recorded either way. From then on the target's requests for an agent are answered, each connection by itself.
@@ -41,6 +42,11 @@ function lendAgent(context: SshContext, grant: number, done: (error: Error | nul
 }
 
 async function serve(context: SshContext, channel: number, grant: number, done: (error: Error | null, stream?: Duplex) => void): Promise<void> {
+  if (isDenied(context, agentCommand(context))) {
+    done(new Error('the agent is not lent any more'));
+    await refuseForward(context, { channel, type: 'auth-agent', destination: 'agent', code: 'FORWARD_DENIED' });
+    return;
+  }
   const operation = await context.recorder.record({ code: 'forward.open', channel, operation: null, decision: null, approvals: [], request: null, reason: null, facts: { type: 'auth-agent', to: 'agent', granted_by_operation: grant } });
   const user = await openAtClient(context, (opened) => openAgentChannel(context, opened));
   if (user === null) {
@@ -51,6 +57,10 @@ async function serve(context: SshContext, channel: number, grant: number, done: 
   done(null, far);
   const counts = await relayAgent(context, channel, user, near);
   noteClosed(context, channel, operation, { outcome: 'Completed', ...counts });
+}
+
+function agentCommand(context: SshContext): SshCommand {
+  return { kind: 'Agent', account: context.account, items: [{ kind: 'agent' }] };
 }
 
 /** ssh2's server has the message, and no method for it. */
@@ -89,9 +99,9 @@ async function relayAgent(context: SshContext, channel: number, user: ServerChan
   const take = async (packet: Uint8Array): Promise<void> => {
     const request = readAgentRequest(packet);
     context.session.lastActivityMs = context.clock.monotonicMs();
-    if (request.kind === 'malformed' || request.kind === 'other') {
+    if (request.kind === 'malformed' || request.kind === 'other' || isDenied(context, agentCommand(context))) {
       refused++;
-      if (refused <= maxRecordedRefusals) await refuseForward(context, { channel, type: request.kind === 'other' ? `agent request ${request.type}` : 'malformed agent request', destination: 'agent', code: 'FORWARD_DENIED' });
+      if (refused <= maxRecordedRefusals) await refuseForward(context, { channel, type: request.kind === 'other' ? `agent request ${request.type}` : `agent request: ${request.kind}`, destination: 'agent', code: 'FORWARD_DENIED' });
       return writeTo(target, agentFailure);
     }
     const operation = request.kind !== 'sign' ? null : await context.recorder.record({

@@ -36,6 +36,10 @@ export interface FileJudge {
   closed(operation: number, facts: Readonly<Record<string, unknown>>): void;
   /** The size limit of a rule stopped a file. */
   limited(path: string, operation: number): Promise<void>;
+  /** Grows when the permit is replaced or grants change. */
+  permitVersion(): number;
+  /** Whether policy denies by now what it permitted when a file was opened. */
+  isDenied(path: string, operations: readonly FileOperation[]): boolean;
   /** Content went through. */
   moved(bytes: number): void;
   /** Refuses a path that is no text, on record. */
@@ -83,8 +87,15 @@ export function createFileJudge(context: SshContext, channel: number, io: { read
     limited: async (path, operation) => {
       await refused(limitDenial(), 'limit', { path, of_operation: operation });
     },
+    permitVersion: () => context.session.permitVersion,
+    isDenied(path, operations) {
+      const decision = decideNow(context, operations.map((operation) => ({ kind: 'file', operation, path, bytes: null })));
+      // An approval covered this very file: what asks for one now does not close it.
+      return decision.effect === 'Deny' || (decision.effect === 'Allow' && !passesUnrecorded(context, decision));
+    },
     moved(bytes) {
       context.totals.bytes += bytes;
+      context.session.lastActivityMs = context.clock.monotonicMs();
     },
     refuseUnreadable: (action) => refused(deny('FILE_DENIED', { message: 'a path that is not UTF-8 text is covered by no rule' }), action, { path: '' }),
   };

@@ -33,19 +33,22 @@ export async function serveSftp(context: SshContext, channel: SessionChannel): P
     toTarget: (bytes) => writeTo(target, bytes), toClient: (bytes) => writeTo(stream, bytes), digestKey: context.digestKey, fail,
     judge: createFileJudge(context, channel.number, { tell, cancelled: signal }),
   });
-  context.activity.running++;
+  // An open channel is idle while nothing is asked.
+  const used = (): void => { context.session.lastActivityMs = context.clock.monotonicMs(); };
   try {
     // What the server says beside its packets is for the user.
     const beside = pump(target.stderr, signal, (bytes) => writeTo(stream.stderr, bytes)).catch(() => 'ended' as const);
-    const up = upwards(relay, channel, target, signal).catch(fail);
-    const down = pump(target, signal, (bytes) => relay.fromTarget(bytes)).catch(fail);
+    const up = upwards(relay, channel, target, signal, used).catch(fail);
+    const down = pump(target, signal, (bytes) => {
+      used();
+      return relay.fromTarget(bytes);
+    }).catch(fail);
     // The target's end is the end: what the client still sends has nobody to go to.
     await down;
     await beside;
     stop.abort();
     await up;
   } finally {
-    context.activity.running--;
     relay.end();
     target.close();
   }
@@ -58,7 +61,10 @@ export async function serveSftp(context: SshContext, channel: SessionChannel): P
   if (failure !== null) throw failure instanceof SallyportError ? failure : new SallyportError('INTERNAL', {}, { cause: failure });
 }
 
-async function upwards(relay: SftpRelay, channel: SessionChannel, target: ClientChannel, signal: AbortSignal): Promise<void> {
-  const how = await pump(channel.stream, signal, (bytes) => relay.fromClient(bytes));
+async function upwards(relay: SftpRelay, channel: SessionChannel, target: ClientChannel, signal: AbortSignal, used: () => void): Promise<void> {
+  const how = await pump(channel.stream, signal, (bytes) => {
+    used();
+    return relay.fromClient(bytes);
+  });
   if (how === 'ended') target.end();
 }

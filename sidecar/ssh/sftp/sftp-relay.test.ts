@@ -36,6 +36,7 @@ interface Channel {
   readonly leads: Map<string, string | null>;
   /** Ids that look like ours and are the client's. */
   readonly clientIds: Set<number>;
+  readonly policy: { version: number; denies: readonly string[] };
 }
 
 type Answers = (ask: FileAsk) => Promise<Judged> | Judged;
@@ -46,7 +47,7 @@ const permitted = (ask: FileAsk, more: Partial<Extract<Judged, { outcome: 'permi
 
 /** A channel whose target answers questions about paths at once, and whose greeting is over. */
 async function openChannel(answers: Answers = (ask) => (ask.items.some((item) => item.path.startsWith('/secret')) ? { outcome: 'refused', denial: deny('FILE_DENIED') } : permitted(ask))): Promise<Channel> {
-  const channel: Channel = { relay: null as never, atTarget: [], atClient: [], asked: [], closed: [], limited: [], failures: [], raw: [], leads: new Map(), clientIds: new Set() };
+  const channel: Channel = { relay: null as never, atTarget: [], atClient: [], asked: [], closed: [], limited: [], failures: [], raw: [], leads: new Map(), clientIds: new Set(), policy: { version: 1, denies: [] } };
   const judge: FileJudge = {
     async judge(ask) {
       channel.asked.push(ask);
@@ -55,7 +56,7 @@ async function openChannel(answers: Answers = (ask) => (ask.items.some((item) =>
     recordCovered: () => Promise.resolve(9),
     closed: (operation, facts) => void channel.closed.push({ operation, ...facts }),
     limited: (path) => Promise.resolve(void channel.limited.push(path)),
-    moved: () => undefined,
+    permitVersion: () => channel.policy.version, isDenied: (path) => channel.policy.denies.includes(path), moved: () => undefined,
     refuseUnreadable: () => Promise.resolve(deny('FILE_DENIED')),
   };
   const relay = createSftpRelay({
@@ -191,6 +192,14 @@ describe('open files', () => {
     await openFileOn(channel, '/srv/a', 1, 'h');
     await channel.relay.fromClient(Buffer.concat([write(2, 'h', 0, 'x'), read(3, 'h', 0, 9), read(4, 'unknown', 0, 9), writePacket(12, [u32(5), str('h')])]));
     expect([channel.atTarget.slice(1), channel.atClient.slice(1)]).toEqual([['READ 3'], ['STATUS 2 code 3', 'STATUS 4 code 4', 'STATUS 5 code 3']]);
+  });
+
+  test('a file whose rule is gone can only be closed', async () => {
+    const channel = await openChannel();
+    await openFileOn(channel, '/srv/a', 3, 'h');
+    Object.assign(channel.policy, { version: 2, denies: ['/srv/a'] });
+    await channel.relay.fromClient(Buffer.concat([write(2, 'h', 0, 'x'), read(3, 'h', 0, 9), close(4, 'h')]));
+    expect([channel.atTarget.slice(1), channel.atClient.slice(1)]).toEqual([['CLOSE 4'], ['STATUS 2 code 3', 'STATUS 3 code 3']]);
   });
 
   test('a handle that was closed is unknown, also before the answer', async () => {

@@ -174,11 +174,23 @@ async function takeOnHandle(state: State, packet: Uint8Array, request: Exclude<S
   }
   const [file, into] = files.map((entry) => entry.file);
   if (file === undefined) return;
+  if (request.kind !== 'CLOSE' && files.some((entry) => entry.file !== undefined && isRevoked(state, entry.file))) return answer(state, request.id, sftpStatus.permissionDenied, 'the policy has changed [FILE_DENIED]');
   if (exceeds(request, file, into ?? file)) return refuseSize(state, request.id, into ?? file);
   if (demand.writes) return changeAttributes(state, packet, request, file);
   if (request.kind === 'WRITE') countWrite(file, request);
   if (request.kind === 'CLOSE') state.handles.delete(request.handle);
   forward(state, packet, { request, file, into: into ?? null });
+}
+
+/** Policy may have changed since the file was opened. */
+function isRevoked(state: State, file: OpenFile): boolean {
+  const { judge } = state.ends;
+  const version = judge.permitVersion();
+  if (version === file.permitVersion) return file.revoked;
+  file.permitVersion = version;
+  const operations = file.kind === 'directory' ? ['List' as const] : [...(file.mayRead ? ['Read' as const] : []), ...(file.mayWrite ? ['Write' as const] : [])];
+  file.revoked = operations.length > 0 && judge.isDenied(file.path, operations);
+  return file.revoked;
 }
 
 function countWrite(file: OpenFile, request: Extract<SftpRequest, { kind: 'WRITE' }>): void {
@@ -371,7 +383,7 @@ function settleOpen(state: State, pending: Pending, terms: OpenFileTerms, reply:
     return null;
   }
   if (state.handles.has(reply.handle)) throw new ChannelProblem('target', 'a handle that is in use');
-  state.handles.set(reply.handle, openFile(terms, state.ends.digestKey));
+  state.handles.set(reply.handle, openFile(terms, state.ends.digestKey, state.ends.judge.permitVersion()));
   return null;
 }
 
