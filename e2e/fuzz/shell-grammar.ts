@@ -31,7 +31,9 @@ const joined = (...parts: readonly (fc.Arbitrary<string> | string)[]): fc.Arbitr
 const many = (part: fc.Arbitrary<string>, separator: fc.Arbitrary<string> | string, minLength: number, maxLength: number): fc.Arbitrary<string> =>
   fc.tuple(fc.array(part, { minLength, maxLength }), typeof separator === 'string' ? fc.constant(separator) : separator).map(([parts, between]) => parts.join(between));
 
-const variables = ['$x', '${x}', '$y', '$e', '$z', '${n}', '$1', '$#', '$?', '$@', '$*', '${x:-d}', '${e:-d e}', '${x%c}', '${x#-}', '${#x}', '$u', '${u-w}', '${x/c/d}', '${y^^}', '${x:1}', '${x:1:2}', '${!x}', '${x@Q}', '${a[0]}', '${a[@]}', '${e:+z}', '$n$n'] as const;
+const variables = ['$x', '${x}', '$y', '$e', '$z', '${n}', '$1', '$#', '$?', '$@', '$*', '${x:-d}', '${e:-d e}', '${x%c}', '${x#-}', '${#x}', '$u', '${u-w}', '${e:+z}', '$n$n', '${u:-"d e"}', '${x/c/d}', '${y^^}', '${x:1}', '${x:1:2}', '${a[0]}', '${a[@]}', '${u:-$(p in)}', '"${u:-`p in`}"'] as const;
+/** Forms that are Unknown, or nearly. */
+const hazards = ['${!x}', '${x@Q}', '$((n))', '$((x))', '${a[n]}', '${x:n}', '{a,b}', '{a,-b}', '{1..3}', '@(a|b)', '!(a)', '?(a)', 'a{,}b', '"${u:-\'$(p q)\'}"', '${u:-\'$(p q)\'}', '"${u-\'`p q`\'}"', '$[1+2]', '"${x#\'$(p)\'}"', '$(words', '"', "'", '`', '${', '${x:-"}', '(', ')', '${u:-\\$(p)}'] as const;
 
 function grammar(): fc.Arbitrary<string> {
   const depth = { depthSize: 'small', withCrossShrink: true } as const;
@@ -49,27 +51,27 @@ function grammar(): fc.Arbitrary<string> {
     compound: fc.oneof(depth, joined('( ', tie('list'), ' )'), joined('(', tie('list'), ')'), joined('{ ', tie('pipeline'), '; }'), joined('if ', tie('pipeline'), '; then ', tie('list'), '\nfi'), joined('if ', tie('pipeline'), '\nthen ', tie('pipeline'), '; else ', tie('pipeline'), '; fi'),
       joined('for i in ', many(tie('word'), ' ', 0, 3), '; do ', tie('pipeline'), '; done'), joined('while false; do ', tie('pipeline'), '; done'), joined('until ', tie('plain'), '; do ', tie('pipeline'), '; break; done'),
       joined('case ', tie('word'), ' in ', tie('word'), ') ', tie('pipeline'), one(' ;;', ' ;&', ';;'), ' *) ', tie('pipeline'), ' ;; esac'), joined('[[ ', tie('word'), one(' == ', ' != ', ' -eq ', ' =~ '), tie('word'), ' ]]'), joined('[[ ', one('-n ', '-z ', '-v ', '-f ', '! -e '), tie('word'), ' ]]'),
-      joined('(( ', one('1+2', 'n', 'n > 1', 'x', '1 ? 2 : 3', 'b=2'), ' ))'), joined('fn() { ', tie('plain'), '; }; fn', many(joined(' ', tie('word')), '', 0, 2)), joined('function fn { ', tie('plain'), '; }; fn'), joined('{ ', tie('pipeline'), '; }', redirection(tie('word'))), joined('for ((i=0;i<2;i++)); do ', tie('plain'), '; done'),
-      joined('select s in a; do ', tie('plain'), '; done'), joined('coproc ', tie('plain'))),
+      joined('(( ', one('1+2', '2 > 1', '1 ? 2 : 3', '1 ? 2 : 3', 'n > 1', 'b=2'), ' ))'), joined('fn() { ', tie('plain'), '; }; fn', many(joined(' ', tie('word')), '', 0, 2)), joined('function fn { ', tie('plain'), '; }; fn'), joined('{ ', tie('pipeline'), '; }', redirection(tie('word'))), joined('for ((i=0;i<2;i++)); do ', tie('plain'), '; done'),
+      joined('select s in a; do ', tie('plain'), '; done'), joined('if [ ', tie('quoted'), ' = a ]; then ', tie('plain'), '; fi')),
     word: fc.oneof(depth, { weight: 6, arbitrary: one('a', 'b', '-x', '-rf', '-f', '--force', '--', '-', 'a=b', '=', '{}', 'x,y', '%', '@', '!', ']', '[', '5$', '$', '^', ':', '+', 'a#b', '#b', 'in', 'do', 'if', '}', '{', 'f1.log', '-', '==', 'a:b', '1', '-1') },
       { weight: 2, arbitrary: tie('quoted') }, { weight: 2, arbitrary: one(...variables) }, { weight: 2, arbitrary: one(...variables).map((text) => `"${text}"`) }, { weight: 1, arbitrary: one(...variables).map((text) => `"a ${text}"`) },
-      { weight: 1, arbitrary: one('*', '*.log', 'f?.log', '[ab]*', '~', '~a', 'a~', '*a', 'f[1-9].log', '[!a]*', '[^a]*', '*[', 'a=~', '{a,b}', '{a,-b}', '{1..3}', '@(a|b)', '!(a)', '?(a)', '{a}', '{a..b', 'x{y', 'a{,}b') },
+      { weight: 1, arbitrary: one('*', '*.log', 'f?.log', '[ab]*', '~', '~a', 'a~', '*a', 'f[1-9].log', '[!a]*', '[^a]*', '*[', 'a=~', '{a}', '{a..b', 'x{y') }, { weight: 1, arbitrary: fc.oneof({ weight: 1, arbitrary: one(...hazards) }, { weight: 4, arbitrary: one('a', '-x') }) },
       { weight: 2, arbitrary: tie('substitution') }, { weight: 1, arbitrary: fc.tuple(tie('word'), tie('word')).map((words) => words.join('')) }),
-    quoted: fc.oneof(depth, one("''", '""', "'a b'", '"a b"', '\\ ', 'a\\ b', '\\-rf', '\\$x', '"\\$x"', "'$x'", '"\\\\"', "'\\'", '"a\\b"', '"\'"', "'\"'", "$'a\\x62'", "$'\\101\\n'", "$'it\\'s'", '$"a"', '"a\\\nb"', 'a\\\nb', "'a\nb'", '"`"\\""', '\\\\', '\\\'', '\\"', '"$"', "$'\\u0041'", "$'\\e[m'", '"a"\'b\'c', "'-'rf", '-"r"f', "'*'", '\\*', '"~"', '\\~', "'{'a,b}"),
+    quoted: fc.oneof(depth, one("''", '""', "'a b'", '"a b"', '\\ ', 'a\\ b', '\\-rf', '\\$x', '"\\$x"', "'$x'", '"\\\\"', "'\\'", '"a\\b"', '"\'"', "'\"'", "$'a\\x62'", "$'\\101\\n'", "$'it\\'s'", '"a\\\nb"', 'a\\\nb', "'a\nb'", '"`"\\""', '\\\\', '\\\'', '\\"', '"$"', "$'\\u0041'", "$'\\e[m'", '"a"\'b\'c', "'-'rf", '-"r"f', "'*'", '\\*', '"~"', '\\~', "'{'a,b}"),
       tie('substitution').map((text) => `"${text}"`)),
-    substitution: fc.oneof(depth, joined('$(', tie('list'), ')'), joined('$( ', tie('list'), '\n)'), joined('`', tie('plain').map((text) => text.replaceAll(/[`\\]/gu, '\\$&')), '`'), joined('<(', tie('list'), ')'), joined('$((', one('1+2', 'n', '1', '-3', 'x', '(1)*2'), '))'), joined('$(( $(', tie('plain'), '; words) ))'), joined('${u:-$(', tie('plain'), ')}'),
-      joined('"${u:-$(', tie('plain'), ')}"'), joined('"${x%$(', tie('plain'), ')}"'), joined('$(< ', one('f1.log', '$x'), ')'), joined('"${x/$(', tie('plain'), ')/`p`}"')),
+    substitution: fc.oneof(depth, joined('$(', tie('list'), ')'), joined('$( ', tie('list'), '\n)'), joined('`', tie('plain').map((text) => text.replaceAll(/[`\\]/gu, '\\$&')), '`'), joined('<(', tie('list'), ')'), joined('$((', one('1+2', '1', '-3', '(1)*2', '1<<2'), '))'), joined('${u:-$(', tie('plain'), ')}'),
+      joined('"${u:-$(', tie('plain'), ')}"'), joined('"${x%$(', tie('plain'), ')}"'), one('$(< f1.log)', '$(<f1.log)'), joined('"${x/$(', tie('plain'), ')/`p`}"')),
   })).line;
 }
 
 function program(): fc.Arbitrary<string> {
-  return fc.oneof({ weight: 8, arbitrary: one(...stubPrograms, ...wordPrograms) }, { weight: 1, arbitrary: one('\\rm', "'rm'", '"ls"', "r''m", '"r"m', "$'rm'", "$'\\x72m'", 'r\\m', 'r\\\nm', '$p', '"$p"', '$(words)', 'r?', '{rm,a}', 'nothere', '""', "''") });
+  return fc.oneof({ weight: 8, arbitrary: one(...stubPrograms, ...wordPrograms) }, { weight: 1, arbitrary: one('\\rm', "'rm'", '"ls"', "r''m", '"r"m', "$'rm'", "$'\\x72m'", 'r\\m', 'r\\\nm', 'nothere', '""', "''", 'rm', 'ls', '$p', '"$p"', 'r?') });
 }
 
 function wrapper(): fc.Arbitrary<string> {
   return one('sudo', 'sudo -u x', 'sudo -n --', 'sudo A=b', 'sudo -nu x', 'sudo -i', 'doas -u x', 'env', 'env -i', 'env A=b', 'env -u A B=c', 'env -- ', 'env -', 'env -C . ', 'env -S', 'nice', 'nice -n 5', 'nice -5', 'nice -n5', 'nice --adjustment=5', 'nohup', 'timeout 5', 'timeout -k 5 10',
     'timeout -s INT 5', 'timeout --signal=INT 5', 'timeout --kill=3 5', 'setsid -w', 'setsid --wait', 'stdbuf -oL', 'stdbuf -o L -eL', 'ionice -c3', 'ionice -c 3 -t', 'taskset 1', 'taskset -c 0', 'flock f1.log', 'flock -n f1.log', 'command', 'command -p', 'command -v', 'command --', 'builtin', 'exec', 'exec -c', 'exec -a z', 'busybox',
-    'strace -f', 'strace -e trace=open', 'kubectl exec pod --', 'kubectl -n a exec pod -it --', 'docker exec -it web --', 'docker exec web', 'docker exec -u x web', 'ssh -p 22 h', 'ssh h', 'ssh -o BatchMode=yes h', 'watch -n 1', 'eval', 'time', '\\time', '$w', '"$w"', 'env $y');
+    'strace -f', 'strace -e trace=open', 'kubectl exec pod --', 'kubectl -n a exec pod -it --', 'docker exec -it web --', 'docker exec -u x web --', 'ssh -p 22 h', 'ssh h', 'ssh -o BatchMode=yes h', 'watch -n 1', 'eval', 'time', '\\time', 'nice', 'sudo', 'timeout 5', '$w', 'env $y');
 }
 
 function assignment(word: fc.Arbitrary<string>): fc.Arbitrary<string> {
@@ -81,11 +83,11 @@ function builtin(word: fc.Arbitrary<string>): fc.Arbitrary<string> {
 }
 
 function redirection(word: fc.Arbitrary<string>): fc.Arbitrary<string> {
-  return fc.oneof(joined(one(' > ', ' >> ', ' 2> ', ' < ', '>', ' <> ', ' &> ', ' >| ', ' >& ', ' <<< ', ' &>> '), word), one(' 2>&1', ' >&2', ' < f1.log', ' > out', ' 2>out', ' 2>&-', ' <&-', ' {v}>out', ' 3>&1', '>out', ' 1>&2'));
+  return fc.oneof(joined(one(' > ', ' >> ', ' 2> ', '>', ' <> ', ' &> ', ' >| ', ' >& ', ' <<< ', ' &>> '), word), joined(one(' < ', ' 2< ', '<'), one('f1.log', 'ab', '"a b.log"', 'f[1].log')), one(' 2>&1', ' >&2', ' < f1.log', ' > out', ' 2>out', ' 2>&-', ' <&-', ' {v}>out', ' 3>&1', '>out', ' 1>&2'));
 }
 
 function hereDocument(line: fc.Arbitrary<string>): fc.Arbitrary<string> {
-  return fc.tuple(one('cat', 'p', 'bash', 'sh', 'tool', 'sudo bash', 'env sh -s'), one('<<E', "<<'E'", '<<\\E', '<<-E', '<<"E"', '<<-\'E\''), one('', ' a', ' | cat', ' > out', '; p'), line, one('E', 'E', 'E', '\tE', 'F', 'E '), one('', '\n', '\np'))
+  return fc.tuple(one('cat', 'p', 'bash', 'sh', 'tool', 'sudo bash', 'env sh -s'), one('<<E', "<<'E'", '<<\\E', '<<-E', '<<"E"', '<<-\'E\''), one('', ' a', ' | cat', ' > out', '; p'), line, one('E', 'E', 'E', 'E', 'E', 'E', 'E', '\tE', 'F', 'E '), one('', '\n', '\np'))
     .map(([program_, operator, rest, body, end, after]) => `${program_} ${operator}${rest}\n${body}\n${end}${after}`);
 }
 

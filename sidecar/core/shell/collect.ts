@@ -99,8 +99,7 @@ function walk(place: Place, node: Node): void {
       for (const word of node.wordlist ?? []) walkWord(place, word);
       return walk(place, node.body);
     case 'ArithmeticFor':
-      bashOnly(place, 'for ((', slice(place, node));
-      leaf(place, 'compound', { pos: node.pos, end: node.body.pos });
+      unknown(place, 'arithmetic may run commands', slice(place, node));
       for (const expression of [node.initialize, node.test, node.update]) if (expression !== undefined) walkArithmetic(place, expression, slice(place, node));
       return walk(place, node.body);
     case 'Subshell':
@@ -148,7 +147,8 @@ function slice(place: Place, node: { readonly pos: number; readonly end: number 
 function walkPipeline(place: Place, node: Extract<Node, { type: 'Pipeline' }>): void {
   for (const prefix of node.prefixes) leaf(place, 'word', prefix);
   const timed = node.prefixes.some(({ type }) => type === 'Time');
-  if (node.prefixes.length > 1 || (timed && node.commands[0]?.type !== 'Command')) bashOnly(place, '! and time before a compound command', slice(place, node));
+  if (node.prefixes.length > 1) bashOnly(place, 'more than one ! or time', slice(place, node));
+  if ((timed && (node.commands[0]?.type !== 'Command' || node.commands[0].name === undefined)) || node.commands[0]?.type === 'Function') unknown(place, 'what stands behind ! or time is read in two ways', slice(place, node));
   if (node.operators.includes('|&')) bashOnly(place, '|&', slice(place, node));
   node.commands.forEach((command, index) => walk(index === 0 ? place : { ...place, input: 'other' }, command));
 }
@@ -221,7 +221,7 @@ function walkPart(place: Place, part: Part): void {
       return walkParameter(place, part);
     case 'CommandExpansion':
     case 'ProcessSubstitution':
-      if (part.script === undefined) return unknown(place, 'a substitution that cannot be read', part.text);
+      if (part.script === undefined || part.text.startsWith('$((')) return unknown(place, 'a substitution that cannot be read', part.text);
       return walkScript({ ...place, writes: place.writes, input: 'other' }, part.script);
     case 'ArithmeticExpansion':
       if (part.expression === undefined) return unknown(place, 'arithmetic that cannot be read', part.text);
@@ -239,17 +239,17 @@ function walkParameter(place: Place, part: ParameterExpansion): void {
   switch (operation.type) {
     case 'Default':
       if (operation.operator.includes('=')) nameVariable(place, part.parameter, part.text);
-      walkWord(place, operation.operand);
+      walkOperand(place, operation.operand, part.text);
       return;
     case 'Remove':
-      walkWord(place, operation.operand);
+      walkOperand(place, operation.operand, part.text);
       return;
     case 'Replace':
-      walkWord(place, operation.pattern);
-      walkWord(place, operation.replacement);
+      walkOperand(place, operation.pattern, part.text);
+      walkOperand(place, operation.replacement, part.text);
       return;
     case 'CaseModification':
-      if (operation.operand !== undefined) walkWord(place, operation.operand);
+      if (operation.operand !== undefined) walkOperand(place, operation.operand, part.text);
       return;
     case 'Slice':
       for (const bound of [operation.offset, operation.length]) {
@@ -261,6 +261,16 @@ function walkParameter(place: Place, part: ParameterExpansion): void {
     default:
       unknown(place, 'this expansion may run commands', part.text);
   }
+}
+
+/** Text inside `${x:-...}`: what it becomes is not known anyway, but what runs in it is. */
+function walkOperand(place: Place, operand: Word, source: string): void {
+  const bashism = place.shell === 'Posix' ? findBashism(operand) : null;
+  if (bashism !== null) bashOnly(place, bashism, source);
+  // Whether single quotes protect depends on the operator and on quotes around.
+  if (/'[^]*[$`]|[$`][^]*'/u.test(operand.text)) unknown(place, 'quotes inside an expansion are read in two ways', source);
+  else if ((operand.parts ?? []).length === 0 && /[$`]|[<>]\(/u.test(operand.text.replaceAll(/\\[^]/gu, ''))) unknown(place, 'an expansion inside an expansion is read in two ways', source);
+  for (const part of operand.parts ?? []) walkPart(place, part);
 }
 
 function walkIndex(place: Place, index: Word, source: string): void {
@@ -302,11 +312,13 @@ function isInteger(text: string): boolean {
 function walkTest(place: Place, test: Test, source: string): void {
   switch (test.type) {
     case 'TestUnary': {
+      commentProblem(place, [test.operand], source);
       const operand = walkWord(place, test.operand);
       if ((test.operator === '-v' || test.operator === '-R') && (operand.kind === 'dynamic' || operand.text.includes('['))) unknown(place, 'a test of a variable by a name that is not plain may run commands', source);
       return;
     }
     case 'TestBinary': {
+      commentProblem(place, [test.left, test.right], source);
       const sides = [walkWord(place, test.left), walkWord(place, test.right)];
       if (/^-(?:eq|ne|lt|le|gt|ge)$/u.test(test.operator) && !sides.every((side) => side.kind === 'static' && isInteger(side.text))) unknown(place, 'a comparison of numbers evaluates what variables hold and may run commands', source);
       return;
@@ -320,6 +332,10 @@ function walkTest(place: Place, test: Test, source: string): void {
     default:
       return unknown(place, 'a test that is not read', source);
   }
+}
+
+function commentProblem(place: Place, operands: readonly Word[], source: string): void {
+  if (operands.some(({ text }) => text.startsWith('#'))) unknown(place, 'a # is read in two ways', source);
 }
 
 function nameVariable(place: Place, name: string, source: string): void {
@@ -374,6 +390,8 @@ function walkRedirections(place: Place, redirections: readonly Redirection[]): P
       if (standard) input = target.kind === 'static' ? { text: `${target.text}\n` } : 'other';
       continue;
     }
+    // bash ends `>&-` behind the dash, whatever follows, and takes a number before the next redirection for its descriptor.
+    if (redirection.operator.endsWith('&') ? /^-./su.test(redirection.target.text) : /^\d+$/u.test(redirection.target.text)) unknown(place, 'a redirection is read in two ways', source);
     if (standard && redirection.operator.startsWith('<')) input = 'other';
     walkRedirect(place, redirection.operator, target, redirection.target.text, writes, source);
   }

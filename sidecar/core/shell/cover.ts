@@ -35,6 +35,8 @@ function outlineOf(source: string, start: number, end: number, leaves: readonly 
 
 const tokens = /[ \t]+|\\\n|\n|#[^\n]*|&&|\|\||\|&|\||;;&|;;|;&|;|&|\(|\)|(?:if|then|elif|else|fi|for|while|until|do|done|case|in|esac|select|function|time|coproc)(?![^\s;&|()#\u0001-\u0003])|[{}!](?![^\s;&|()\u0001-\u0003])|[\u0001-\u0003]/uy;
 
+const separators: ReadonlySet<string> = new Set([';', '&', '&&', '||', '|', '|&']);
+
 function checkOutline(outline: string): string | null {
   /** What the last word-like token was, with nothing between. */
   let touching: 'word' | 'redirection' | null = null;
@@ -48,6 +50,9 @@ function checkOutline(outline: string): string | null {
     if (token === undefined) return place;
     if (token === '\\\n') continue;
     if (token.startsWith('#') && touching !== null) return place;
+    // What has to end a command ends nothing here; `((` is arithmetic for some shells and two subshells for others.
+    if (separators.has(token) && !/^[\u0001-\u0003)}\]]|^(?:fi|done|esac)$/u.test(last)) return place;
+    if (token === '(' && outline[at - 1] === '(') return place;
     // `name (` is a function's beginning and nothing else.
     if (token === '(' && last === marks.word) return place;
     const wordLike = /^[a-z{}!\u0001\u0003]/u.test(token);
