@@ -170,7 +170,7 @@ export interface DeviceGrant {
   readonly expiresInMs: number;
   /** Time between two polls at first. */
   readonly intervalMs: number;
-  /** Asks once. 'slower': the caller adds five seconds to its interval from now on. Throws the signal's reason; a failure of the network is 'pending'. */
+  /** Asks once. 'slower': the caller adds five seconds to its interval from now on. Throws the signal's reason; after a failure of the network it is 'slower'. */
   poll(signal: AbortSignal): Promise<{ readonly outcome: 'pending' } | { readonly outcome: 'slower' } | { readonly outcome: 'refused' | 'expired' } | { readonly outcome: 'token'; readonly token: string }>;
 }
 
