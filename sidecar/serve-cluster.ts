@@ -28,6 +28,7 @@ import { createShellParser } from './adapters/shell-parser.ts';
 import { createSqlParser } from './adapters/sql-parser.ts';
 import type { ClusterSettings } from './cluster-settings.ts';
 import { type Denial, deny } from './core/errors.ts';
+import type { TicketPeers } from './core/ports.ts';
 import { followPolicyChanges } from './policy-changes.ts';
 import { serveProbes } from './probes.ts';
 import { type SshAdapters, type StartedProxy, startProxy } from './start-proxy.ts';
@@ -82,12 +83,13 @@ export async function serveCluster(settings: ClusterSettings): Promise<number> {
     client, namespace, pod, config, aliases: wanted.identityAliases, keyId: keyIdOf(mounted.keys.digest), sessionObject: sessionObjectName, onEvent: (code, facts) => recorder.event(code, facts), announce: events.request, clock, random: Math.random, log,
   }));
   const peers = { namespace, key: mounted.keys.peers, port: settings.ports.peers, clock, log };
+  const peerClient = createPeerClient(peers);
   const proxy = await startProxy({
-    config, approver: approvals, keys: issuerKeys, secrets, recorders: sessions.recorders, parser, clock, log, metrics, namespace, bindHost: settings.bindHost, maxSessions: wanted.maxSessions, ssh: await openSsh(paths.keys, closing, { clock, log }), allowPlaintextLoopback: false,
-    tls: mounted.tls, cancelPeers: createPeerClient(peers), digestKey: mounted.keys.digest, maskingKey: mounted.keys.masking, closed: () => (config.deniesNew() ? 'CONFIG_STALE' : null),
+    config, approver: approvals, keys: issuerKeys, secrets, recorders: sessions.recorders, parser, clock, log, metrics, namespace, bindHost: settings.bindHost, maxSessions: wanted.maxSessions, ssh: await openSsh(paths.keys, closing, { clock, log, ticketPeers: peerClient }), allowPlaintextLoopback: false,
+    tls: mounted.tls, cancelPeers: peerClient, digestKey: mounted.keys.digest, maskingKey: mounted.keys.masking, closed: () => (config.deniesNew() ? 'CONFIG_STALE' : null),
   });
   terminate = (sessionId, denial) => proxy.registry.list().find((session) => session.id === sessionId)?.end({ reason: 'Terminated', denial });
-  closing.use(await servePeers({ ...peers, host: settings.bindHost, onCancel: (pid, key) => proxy.cancelForPeer(pid, key) }));
+  closing.use(await servePeers({ ...peers, host: settings.bindHost, onCancel: (pid, key) => proxy.cancelForPeer(pid, key), onTicket: ({ ticket, use }) => proxy.redeemForPeer(ticket, use) }));
   const endNow = new AbortController();
   closing.defer(() => proxy.drain({ deadlineMs: 0, acceptMs: 0, ports: 'close', hurry: endNow.signal }));
 
@@ -143,8 +145,8 @@ interface Mounted {
 }
 
 /** What the Secrets of SSH hold, read once: they are made before the first pod and never changed. */
-async function openSsh(keys: string, closing: AsyncDisposableStack, { clock, log }: { readonly clock: RuntimeClock; readonly log: Log }): Promise<SshAdapters> {
-  return { hostKeys: await readMountedHostKeys(keys), shellParser: closing.use(createShellParser()), userCa: await readMountedUserCa(keys), deviceLogin: createDeviceLogin({ clock, log }), ticketPeers: null };
+async function openSsh(keys: string, closing: AsyncDisposableStack, { clock, log, ticketPeers }: { readonly clock: RuntimeClock; readonly log: Log; readonly ticketPeers: TicketPeers }): Promise<SshAdapters> {
+  return { hostKeys: await readMountedHostKeys(keys), shellParser: closing.use(createShellParser()), userCa: await readMountedUserCa(keys), deviceLogin: createDeviceLogin({ clock, log }), ticketPeers };
 }
 
 /** Waits for the files that the kubelet mounts: optional ones come when their Secret is made. Null when the process has to end before. */

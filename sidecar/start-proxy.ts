@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import type { Approver, Clock, ConfigSource, DeviceLogin, Logger, SecretSource, ShellParser, SqlParser, TicketPeers } from './core/ports.ts';
+import type { Approver, Clock, ConfigSource, DeviceLogin, Logger, RedeemedTicket, SecretSource, ShellParser, SqlParser, TicketPeers, TicketUse } from './core/ports.ts';
+import type { SshTicket } from './core/identity/ssh-ticket.ts';
 import type { SshUserCa } from './core/identity/ssh-user-ca.ts';
 import type { Target } from '../contract/proxy-config.ts';
 import type { RecorderFactory } from '../contract/audit.ts';
@@ -69,6 +70,8 @@ export interface StartedProxy extends RunningProxy {
   readonly registry: SessionRegistry;
   /** A cancel key that another replica was shown. */
   cancelForPeer(pid: number, key: Buffer): 'cancelled' | 'unknown';
+  /** A ticket that another replica was shown; null: it is none of ours. */
+  redeemForPeer(ticket: SshTicket, use: TicketUse): RedeemedTicket | null;
 }
 
 /** Wires the core to its adapters and starts the listeners. The one place where a session's parts are put together, for both modes. */
@@ -105,14 +108,20 @@ export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy>
       return serveConnection(socket, admission, name, deps);
     },
   });
-  return { ...running, registry, cancelForPeer: (pid, key) => cancelKeys.cancelForPeer(pid, key) };
+  return { ...running, registry, cancelForPeer: (pid, key) => cancelKeys.cancelForPeer(pid, key), redeemForPeer: ssh.redeemForPeer };
 }
 
 /** Longer than the grace of a login with a device, which the SSH part ends itself. */
 const sshLoginMs = 200_000;
 
+interface SshPart {
+  readonly problem: string | null;
+  readonly serve: (socket: Socket, admission: Admission, target: string) => Promise<void>;
+  readonly redeemForPeer: StartedProxy['redeemForPeer'];
+}
+
 /** The SSH part, or why there is none: then the ports of SSH Targets stay shut. */
-function startSsh(adapters: ProxyAdapters, shared: PostgresDeps, count: SshDeps['count']): { readonly problem: string | null; readonly serve: (socket: Socket, admission: Admission, target: string) => Promise<void> } {
+function startSsh(adapters: ProxyAdapters, shared: PostgresDeps, count: SshDeps['count']): SshPart {
   const { ssh } = adapters;
   const opened = openServer(ssh);
   if (ssh === null || typeof opened === 'string') {
@@ -122,6 +131,7 @@ function startSsh(adapters: ProxyAdapters, shared: PostgresDeps, count: SshDeps[
         socket.destroy();
         return Promise.resolve();
       },
+      redeemForPeer: () => null,
     };
   }
   const { config, keys, registry, approver, clock, log, secrets, recorders, newSessionId, digestKey, tally } = shared;
@@ -130,7 +140,10 @@ function startSsh(adapters: ProxyAdapters, shared: PostgresDeps, count: SshDeps[
     config, keys, registry, approver, clock, log, secrets, recorders, newSessionId, digestKey, tally, count, tickets, userCa: ssh.userCa, deviceLogin: ssh.deviceLogin, parser: ssh.shellParser,
     server: opened, servers: channelServers,
   };
-  return { problem: null, serve: (socket, admission, target) => serveSshConnection(socket, admission, target, deps) };
+  return {
+    problem: null, serve: (socket, admission, target) => serveSshConnection(socket, admission, target, deps),
+    redeemForPeer: (ticket, use) => (ticket.replica === tickets.replica ? tickets.redeemOwn(ticket, use) : null),
+  };
 }
 
 /** The server of all SSH listeners, or a sentence why there is none. */

@@ -3,11 +3,12 @@ import { lookup } from 'node:dns/promises';
 import { networkInterfaces } from 'node:os';
 import { connect, createServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { peersService } from '../../../contract/names.ts';
-import type { Clock, Logger } from '../../core/ports.ts';
+import type { Clock, Logger, RedeemedTicket, TicketPeers } from '../../core/ports.ts';
 import { encodePeerAnswer, encodePeerCancel, type PeerAnswer, type PeerCancel, readPeerAnswer, readPeerCancel } from './peer-message.ts';
+import { encodePeerTicket, encodeTicketAnswer, isPeerTicket, maxTicketAnswer, type PeerTicket, readPeerTicket, readTicketAnswer } from './peer-ticket.ts';
 
-/** The other replicas, to be asked about a cancel key that is none of ours. */
-export interface PeerClient {
+/** The other replicas, to be asked about a cancel key or an SSH ticket that is none of ours. */
+export interface PeerClient extends TicketPeers {
   /** Asks all of them at once; resolves when one has cancelled, all have answered, or after a second. Never rejects. */
   cancel(pid: number, key: Buffer): Promise<void>;
 }
@@ -30,13 +31,14 @@ export interface PeerOptions {
 export const peerLimits = { peers: 32, timeoutMs: 3_000, resolvedMs: 5_000, asksPerSecond: 50, answersPerSecond: 200, connections: 64 } as const;
 
 /**
- * Asks the other replicas of this proxy about cancel keys.
+ * Asks the other replicas of this proxy about cancel keys and tickets.
  *
  * Both sides prove that they have the namespace's key in the handshake (TLS-PSK with ephemeral keys), so there is nothing to replay: what is recorded of one connection opens no other.
  */
 export function createPeerClient(options: PeerOptions): PeerClient {
   let resolved: { readonly atMs: number; readonly addresses: Promise<readonly string[]> } | null = null;
   const mayAsk = perSecond(options.clock, peerLimits.asksPerSecond);
+  const mayAskForTickets = perSecond(options.clock, peerLimits.asksPerSecond);
   const addresses = (): Promise<readonly string[]> => {
     const nowMs = options.clock.monotonicMs();
     if (resolved === null || nowMs - resolved.atMs >= peerLimits.resolvedMs) resolved = { atMs: nowMs, addresses: otherAddresses(options) };
@@ -46,8 +48,15 @@ export function createPeerClient(options: PeerOptions): PeerClient {
     cancel: async (pid, key) => {
       if (!mayAsk()) return;
       const limit = AbortSignal.timeout(peerLimits.timeoutMs);
-      const answered = addresses().then((all) => anyCancelled(all.map((address) => askPeer(address, { pid, key }, options, limit))));
+      const answered = addresses().then((all) => anyCancelled(all.map(async (address) => readPeerAnswer(await askPeer(address, encodePeerCancel({ pid, key }), 2, options, limit)))));
       await Promise.race([answered, aborted(limit)]);
+    },
+    redeem: async (ticket, use) => {
+      if (!mayAskForTickets()) return null;
+      const limit = AbortSignal.timeout(peerLimits.timeoutMs);
+      const asked = encodePeerTicket({ ticket, use });
+      const answered = addresses().then((all) => firstRedeemed(all.map(async (address) => readTicketAnswer(await askPeer(address, asked, maxTicketAnswer, options, limit)))));
+      return await Promise.race([answered, aborted(limit).then(() => null)]);
     },
   };
 }
@@ -62,11 +71,14 @@ export interface PeerServer extends AsyncDisposable {
  *
  * @throws the system's error when the port cannot be opened.
  */
-export async function servePeers(options: PeerOptions & { readonly host: string; readonly onCancel: (pid: number, key: Buffer) => PeerAnswer }): Promise<PeerServer> {
+export async function servePeers(options: PeerOptions & { readonly host: string; readonly onCancel: (pid: number, key: Buffer) => PeerAnswer; /** Null: the ticket is of another replica. */ readonly onTicket?: (asked: PeerTicket) => RedeemedTicket | null }): Promise<PeerServer> {
   const mayAnswer = perSecond(options.clock, peerLimits.answersPerSecond);
   const identity = identityOf(options.namespace);
   const server = createServer({ ...handshake, handshakeTimeout: peerLimits.timeoutMs, pskCallback: (_socket, name) => (name === identity ? pskOf(options.key) : null) }, (socket) => {
-    serve(socket, (asked) => (mayAnswer() ? options.onCancel(asked.pid, asked.key) : 'limited'));
+    serve(socket, {
+      cancel: (asked) => encodePeerAnswer(mayAnswer() ? options.onCancel(asked.pid, asked.key) : 'limited'),
+      ticket: (asked) => encodeTicketAnswer(mayAnswer() ? options.onTicket?.(asked) ?? null : null),
+    });
   });
   server.maxConnections = peerLimits.connections;
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
@@ -100,35 +112,49 @@ function identityOf(namespace: string): string {
   return `sallyport-peer/v1/${namespace}`;
 }
 
-function serve(socket: TLSSocket, answer: (asked: PeerCancel) => PeerAnswer): void {
+interface Answers {
+  readonly cancel: (asked: PeerCancel) => Buffer;
+  readonly ticket: (asked: PeerTicket) => Buffer;
+}
+
+function serve(socket: TLSSocket, answers: Answers): void {
   let received = Buffer.alloc(0);
   socket.on('error', () => socket.destroy());
   socket.setTimeout(peerLimits.timeoutMs, () => socket.destroy());
   socket.on('data', (chunk: Buffer) => {
     received = Buffer.concat([received, chunk]);
-    const asked = readPeerCancel(received);
-    if (asked === null) return;
+    const answer = answerTo(received, answers);
+    if (answer === null) return;
     socket.removeAllListeners('data');
-    if (asked === 'invalid') socket.destroy();
-    else socket.end(encodePeerAnswer(answer(asked)));
+    if (answer === 'invalid') socket.destroy();
+    else socket.end(answer);
   });
 }
 
-/** Whatever goes wrong with one peer is that peer's 'unknown'. */
-function askPeer(address: string, asked: PeerCancel, options: PeerOptions, limit: AbortSignal): Promise<PeerAnswer> {
+function answerTo(received: Buffer, answers: Answers): Buffer | null | 'invalid' {
+  if (isPeerTicket(received)) {
+    const asked = readPeerTicket(received);
+    return asked === null || asked === 'invalid' ? asked : answers.ticket(asked);
+  }
+  const asked = readPeerCancel(received);
+  return asked === null || asked === 'invalid' ? asked : answers.cancel(asked);
+}
+
+/** Whatever goes wrong with one peer is an answer of that peer that says nothing. */
+function askPeer(address: string, asked: Buffer, maxBytes: number, options: PeerOptions, limit: AbortSignal): Promise<Buffer> {
   return new Promise((resolve) => {
     const socket = connect({ ...handshake, host: address, port: options.port, checkServerIdentity: () => undefined, pskCallback: () => ({ psk: pskOf(options.key), identity: identityOf(options.namespace) }) });
     let received = Buffer.alloc(0);
     const done = (): void => {
       limit.removeEventListener('abort', done);
       socket.destroy();
-      resolve(readPeerAnswer(received));
+      resolve(received);
     };
     if (limit.aborted) return done();
     limit.addEventListener('abort', done, { once: true });
-    socket.on('secureConnect', () => socket.end(encodePeerCancel(asked)));
+    socket.on('secureConnect', () => socket.end(asked));
     socket.on('data', (chunk: Buffer) => {
-      received = Buffer.concat([received, chunk]).subarray(0, 2);
+      received = Buffer.concat([received, chunk]).subarray(0, maxBytes);
     });
     socket.on('error', done);
     socket.on('close', done);
@@ -139,6 +165,12 @@ async function anyCancelled(asked: readonly Promise<PeerAnswer>[]): Promise<void
   const { promise, resolve } = Promise.withResolvers<void>();
   for (const answer of asked) void answer.then((said) => { if (said === 'cancelled') resolve(); });
   await Promise.race([promise, Promise.all(asked)]);
+}
+
+async function firstRedeemed(asked: readonly Promise<RedeemedTicket | null>[]): Promise<RedeemedTicket | null> {
+  const { promise, resolve } = Promise.withResolvers<RedeemedTicket | null>();
+  for (const answer of asked) void answer.then((said) => { if (said !== null) resolve(said); });
+  return Promise.race([promise, Promise.all(asked).then((all) => all.find((said) => said !== null) ?? null)]);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
