@@ -24,6 +24,8 @@ export interface RunningProxy {
   ports(): ReadonlyMap<string, number>;
   /** Targets whose port cannot be opened; tried again every two seconds. */
   unopened(): ReadonlySet<string>;
+  /** Targets whose port stays shut because this process cannot serve their protocol. Others are served, so they are no reason not to be ready. */
+  shut(): ReadonlySet<string>;
   /** Resolves when the listeners follow the config of now. */
   settled(): Promise<void>;
   /** Ends the proxy in order; resolves when nothing is left. */
@@ -68,6 +70,7 @@ export async function runProxy(parts: ProxyParts): Promise<RunningProxy> {
   return {
     ports: () => new Map([...listeners].map(([name, entry]) => [name, entry.listener.port])),
     unopened: () => unopened,
+    shut: () => shut,
     settled: () => following,
     drain: async ({ deadlineMs, acceptMs, ports, hurry }) => {
       const startedMs = performance.now();

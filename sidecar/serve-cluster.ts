@@ -175,5 +175,5 @@ function openCertificate(directory: string, log: Log): ReturnType<typeof listene
 }
 
 function unopened(proxy: StartedProxy): readonly FailedTarget[] {
-  return [...proxy.unopened()].map((name) => ({ name, reason: 'PORT_NOT_OPEN' }));
+  return [...proxy.unopened(), ...proxy.shut()].map((name) => ({ name, reason: 'PORT_NOT_OPEN' }));
 }
