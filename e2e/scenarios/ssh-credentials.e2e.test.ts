@@ -260,6 +260,27 @@ describe('limits', () => {
     expect([sent, at.door.log()]).toEqual([33, '']);
   });
 
+  test('a packet that promises thirty million answers takes no memory for them, and ends the connection', async () => {
+    await using at = await place();
+    const before = process.resourceUsage().maxRSS;
+    const client = new ssh2.Client();
+    client.on('handshake', () => {
+      // Below ssh2's own interface: the number in USERAUTH_INFO_RESPONSE, just before it is encrypted.
+      const { write } = (client as unknown as { readonly _protocol: { readonly _packetRW: { readonly write: { allocStart: number; finalize(packet: Buffer): Buffer } } } })._protocol._packetRW;
+      const finalize = write.finalize.bind(write);
+      write.finalize = (packet) => {
+        if (packet[write.allocStart] === 61) packet.writeUInt32BE(30_000_000, write.allocStart + 1);
+        return finalize(packet);
+      };
+    });
+    const closed = new Promise((resolve) => client.on('error', () => undefined).once('close', resolve));
+    const answer = (_n: string, _i: string, _l: string, _p: unknown, finish: (answers: string[]) => void): void => finish(['x']);
+    client.connect({ host: '127.0.0.1', port: at.door.port, username: 'deploy', authHandler: [{ type: 'keyboard-interactive', username: 'deploy', prompt: answer as never }], hostVerifier: () => true });
+    await closed;
+    await eventually('the login is over', () => at.door.undecided === 0);
+    expect(process.resourceUsage().maxRSS - before).toBeLessThan(65_536);
+  });
+
   test('the end of grace ends a login that says nothing', async () => {
     await using at = await place({ timing: { graceMs: 300 } });
     const socket = connect(at.door.port, '127.0.0.1');
