@@ -273,9 +273,9 @@ describe('limits', () => {
         return finalize(packet);
       };
     });
-    const closed = new Promise((resolve) => client.on('error', () => undefined).once('close', resolve));
+    const closed = new Promise<void>((resolve) => void client.on('error', () => undefined).once('close', () => resolve()));
     const answer = (_n: string, _i: string, _l: string, _p: unknown, finish: (answers: string[]) => void): void => finish(['x']);
-    client.connect({ host: '127.0.0.1', port: at.door.port, username: 'deploy', authHandler: [{ type: 'keyboard-interactive', username: 'deploy', prompt: answer as never }], hostVerifier: () => true });
+    client.connect({ host: '127.0.0.1', port: at.door.port, username: 'deploy', authHandler: [{ type: 'keyboard-interactive', username: 'deploy', prompt: answer }] as never, hostVerifier: () => true });
     await closed;
     await eventually('the login is over', () => at.door.undecided === 0);
     expect(process.resourceUsage().maxRSS - before).toBeLessThan(65_536);
