@@ -34,6 +34,8 @@ export interface SshWorld extends AsyncDisposable {
 
 export interface SshWorldRun {
   readonly as?: string;
+  /** Instead of a token of `as`. */
+  readonly token?: string;
   readonly input?: Buffer | string;
   readonly limitMs?: number;
   /** Options of ssh before the destination. */
@@ -117,8 +119,8 @@ export async function startSshWorld(options: SshWorldOptions = {}): Promise<SshW
   const askpassFile = join(root, 'askpass');
   writeFileSync(askpassFile, '#!/bin/sh\nprintf "%s\\n" "$SALLYPORT_TEST_TOKEN"\n', { mode: 0o700 });
   const serve = [
-    'serve', '--config', configDirectory, '--data', dataDirectory, '--tls-cert', join(root, 'gateway.crt'), '--tls-key', join(root, 'gateway.key'), '--http', `127.0.0.1:${httpPort}`, '--drain-seconds', '2', '--no-audit-stdout',
-    '--min-free-mib', '0', '--reserve-mib', '1', ...(options.serve ?? []),
+    'serve', '--config', configDirectory, '--data', dataDirectory, '--tls-cert', join(root, 'gateway.crt'), '--tls-key', join(root, 'gateway.key'), '--http', `127.0.0.1:${httpPort}`, '--no-audit-stdout',
+    '--min-free-mib', '0', '--reserve-mib', '1', ...((options.serve ?? []).includes('--drain-seconds') ? [] : ['--drain-seconds', '2']), ...(options.serve ?? []),
   ];
   const start = (): Promise<GatewayProcess> => startGateway([process.execPath, '--disable-warning=ExperimentalWarning', programPath, ...serve], `http://127.0.0.1:${httpPort}`);
   const stop = async (): Promise<void> => {
@@ -135,11 +137,11 @@ export async function startSshWorld(options: SshWorldOptions = {}): Promise<SshW
     get gateway() { return gateway; },
     token: (clientId) => issuer.token(clientId),
     ssh: async (args, run = {}) => runSsh(port, ['-o', 'PreferredAuthentications=password', '-o', 'NumberOfPasswordPrompts=1', ...(run.options ?? []), `${sshd.account}@127.0.0.1`, ...args], {
-      environment: askpass(await issuer.token(run.as ?? 'engineer')), ...(run.input === undefined ? {} : { input: run.input }), ...(run.limitMs === undefined ? {} : { limitMs: run.limitMs }), ...(run.logLevel === undefined ? {} : { logLevel: run.logLevel }),
+      environment: askpass(run.token ?? (await issuer.token(run.as ?? 'engineer'))), ...(run.input === undefined ? {} : { input: run.input }), ...(run.limitMs === undefined ? {} : { limitMs: run.limitMs }), ...(run.logLevel === undefined ? {} : { logLevel: run.logLevel }),
     }),
     open: async (args, run = {}) => openSsh([
       '-o', `LogLevel=${run.logLevel ?? 'ERROR'}`, ...sshOptions(port), '-o', 'PreferredAuthentications=password', '-o', 'NumberOfPasswordPrompts=1', ...(run.options ?? []), `${sshd.account}@127.0.0.1`, ...args,
-    ], askpass(await issuer.token(run.as ?? 'engineer'))),
+    ], askpass(run.token ?? (await issuer.token(run.as ?? 'engineer')))),
     restart: async () => { gateway = await start(); },
     [Symbol.asyncDispose]: async () => {
       await gateway.stop();

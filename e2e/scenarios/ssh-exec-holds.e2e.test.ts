@@ -138,7 +138,7 @@ scenario('a session that needs approval', () => {
     const socket = join(waiting.root, 'mux');
     const first = await waiting.open(['echo in'], { options: ['-M', '-S', socket, '-R', '0:127.0.0.1:1'] });
     const request = (await first.says(/session held: policy "oncall" needs 1 of leads; (areq-[a-z0-9]+);/))[1] ?? '';
-    const second = await waiting.open(['echo second'], { options: ['-S', socket] });
+    const second = await waiting.open(['echo second'], { options: ['-S', socket, '-o', 'ProxyCommand=false'] });
     expect((await second.ended).status).not.toBe(0);
     await answer(waiting, await waiting.token('approver'), request, 'approve');
     expect([(await first.ended).status, first.stdout(), second.stdout()]).toEqual([0, 'in\n', '']);

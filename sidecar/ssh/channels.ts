@@ -29,6 +29,8 @@ export interface Farewell {
   readonly status: number;
 }
 
+const sessionWaits = deny('CHANNEL_REFUSED', { message: 'this session waits for an approval, and opens nothing more until then' });
+
 /** How long a client that was refused may take to open the channel that tells it why. */
 const firstChannelMs = 10_000;
 
@@ -49,9 +51,10 @@ export class ClientChannels {
   #farewell: Farewell | null = null;
   #numbers = 0;
   #forwards = 0;
-  #waiting = 0;
   #refusals = 0;
   #serving = 0;
+  /** Forwards that came before the session was admitted. */
+  readonly #waiting = new Set<() => void>();
   readonly #cancel = new AbortController();
   readonly #keyboards: (() => void)[] = [];
 
@@ -90,8 +93,20 @@ export class ClientChannels {
   /** The session itself waits for an approval: only the channel that is there goes on; everything else is refused until it is over. */
   hold(held: boolean): void {
     this.#held = held;
-    if (held) for (const session of this.#sessions) this.#watchKeyboard(session);
-    else for (const release of this.#keyboards.splice(0)) release();
+    if (held) {
+      for (const refuse of this.#waiting) refuse();
+      for (const session of this.#sessions) {
+        if (session.number === 1) this.#watchKeyboard(session);
+        else this.#tooEarly(session);
+      }
+    } else for (const release of this.#keyboards.splice(0)) release();
+  }
+
+  /** Opened before the hold began, and not the first. */
+  #tooEarly(session: ClientSession): void {
+    if (!session.isStarted) return;
+    this.#refuse('channel', 'session', sessionWaits, session.number);
+    session.finish(denialLines(sessionWaits), 126);
   }
 
   #watchKeyboard(session: ClientSession): void {
@@ -133,7 +148,7 @@ export class ClientChannels {
 
   #session(accept: () => import('ssh2').Session, reject: (text?: string) => void): void {
     const first = this.#numbers === 0;
-    if (this.#held && !first) return this.#reject('channel', 'session', deny('CHANNEL_REFUSED', { message: 'this session waits for an approval, and opens nothing more until then' }), reject);
+    if (this.#held && !first) return this.#reject('channel', 'session', sessionWaits, reject);
     if (this.#sessions.size >= channelLimits.sessions) return this.#reject('channel', 'session', deny('CHANNEL_LIMIT_REACHED'), reject);
     const session = new ClientSession(this.nextChannel(), accept(), {
       started: (channel, what) => this.#started(channel, what),
@@ -150,6 +165,7 @@ export class ClientChannels {
   #started(session: ClientSession, what: Started): void {
     this.#first.resolve();
     if (this.#farewell !== null) return this.#finish(session, this.#farewell);
+    if (this.#held && session.number !== 1) return this.#tooEarly(session);
     session.tell(this.#notices);
     this.#notices = [];
     this.#watchKeyboard(session);
@@ -180,39 +196,40 @@ export class ClientChannels {
 
   #forward(asked: ForwardOpen, accept: () => ServerChannel, reject: (text?: string) => void): void {
     const type = asked.type === 'tcpip' ? 'direct-tcpip' : 'direct-streamlocal@openssh.com';
-    const limited = this.#forwards >= channelLimits.forwards || (this.#context === null && this.#waiting >= channelLimits.waiting);
-    if (this.#held || limited) return this.#reject('channel', type, deny(limited ? 'CHANNEL_LIMIT_REACHED' : 'CHANNEL_REFUSED'), reject);
+    const limited = this.#forwards >= channelLimits.forwards || (this.#context === null && this.#waiting.size >= channelLimits.waiting);
+    if (this.#held || limited) return this.#reject('channel', type, this.#held ? sessionWaits : deny('CHANNEL_LIMIT_REACHED'), reject);
     this.#forwards += 1;
-    this.#whenOpen(reject, async (context) => {
+    this.#whenOpen('channel', type, reject, async (context) => {
       await this.#deps.servers.forward(context, asked, accept, reject);
     }).finally(() => { this.#forwards -= 1; });
   }
 
   #listen(asked: ForwardListen, accept: ((port?: number) => void) | undefined, reject: (() => void) | undefined): void {
-    if (this.#held || this.#waiting >= channelLimits.waiting) {
-      this.#refuse('global request', asked.name, deny('CHANNEL_REFUSED'), 0);
-      return void reject?.();
-    }
-    void this.#whenOpen(() => reject?.(), (context) => this.#deps.servers.listen(context, asked, (port) => accept?.(port), () => reject?.()));
+    if (this.#held || this.#waiting.size >= channelLimits.waiting) return this.#reject('global request', asked.name, this.#held ? sessionWaits : deny('CHANNEL_LIMIT_REACHED'), () => reject?.());
+    void this.#whenOpen('global request', asked.name, () => reject?.(), (context) => this.#deps.servers.listen(context, asked, (port) => accept?.(port), () => reject?.()));
   }
 
-  /** Waits for the session. A hold that begins meanwhile refuses what waits. */
-  async #whenOpen(reject: (text?: string) => void, serve: (context: SshContext) => Promise<void>): Promise<void> {
-    this.#waiting += 1;
+  /** Waits for the session, and no longer than until a hold begins: what waits then is refused like what comes later. */
+  async #whenOpen(what: string, type: string, reject: (text?: string) => void, serve: (context: SshContext) => Promise<void>): Promise<void> {
     try {
-      const context = this.#context ?? (await this.#opened.promise);
+      const context = this.#context ?? (await this.#wait());
+      if (context === 'held') return this.#reject(what, type, sessionWaits, reject);
       if (context === null || context.ended.aborted) return void reject(this.#farewell?.lines[0]);
-      this.#waiting -= 1;
-      try {
-        await serve(context);
-      } finally {
-        this.#waiting += 1;
-      }
+      await serve(context);
     } catch (error) {
       reject();
       this.#fail(error);
+    }
+  }
+
+  async #wait(): Promise<SshContext | 'held' | null> {
+    const { promise, resolve } = Promise.withResolvers<'held'>();
+    const onHold = (): void => resolve('held');
+    this.#waiting.add(onHold);
+    try {
+      return await Promise.race([this.#opened.promise, promise]);
     } finally {
-      this.#waiting -= 1;
+      this.#waiting.delete(onHold);
     }
   }
 
