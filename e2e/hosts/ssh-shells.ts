@@ -130,7 +130,7 @@ export async function startShellDoor(options: ShellDoorOptions): Promise<ShellDo
 
 const refuse = (): Promise<never> => Promise.reject(new Error('not served here'));
 const servers: ChannelServers = {
-  commandMode: serveCommandMode, rawShell: serveRawShell, sftp: refuse, transfer: refuse, forward: refuse, listen: refuse, grantsAgent: () => Promise.resolve(false), grantsX11: () => Promise.resolve(false), credential: null,
+  commandMode: serveCommandMode, rawShell: serveRawShell, sftp: refuse, transfer: refuse, forward: refuse, listen: refuse, grantsAgent: () => Promise.resolve(false), grantsX11: () => Promise.resolve(false),
 };
 
 function fakeRecorder(sessionId: string, events: SshEvent[], casts: { header: CastHeader; events: [string, string][] }[]): SshSessionRecorder {

@@ -9,11 +9,8 @@ async function observed(steps: readonly string[], size = { columns: 40, rows: 10
     const bytes = Buffer.from(step.slice(1));
     if (step.startsWith('<')) observer.typed(bytes);
     else observer.shown(bytes);
-    // The screen works through what was written in a task of its own.
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    await new Promise((resolve) => setTimeout(resolve, 0));
   }
-  observer.close();
+  await observer.close();
   return commands;
 }
 

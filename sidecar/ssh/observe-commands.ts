@@ -7,7 +7,8 @@ export interface CommandObserver {
   /** What the user was shown, after masking. */
   shown(bytes: Uint8Array): void;
   resize(columns: number, rows: number): void;
-  close(): void;
+  /** Resolves when what was shown is worked through. */
+  close(): Promise<void>;
 }
 
 /** Longest text of one command that is noted. */
@@ -57,12 +58,17 @@ export function observeCommands(size: { readonly columns: number; readonly rows:
 
   return {
     typed: (bytes) => {
-      if (bytes.includes(0x03) || bytes.includes(0x04)) return forget();
-      if (began === null && screen.buffer.active.type === 'normal') {
-        const marker = screen.registerMarker(0);
-        if (marker !== undefined) began = { marker, column: screen.buffer.active.cursorX };
-      }
-      if (bytes.includes(0x0d) || bytes.includes(0x0a)) isEntered = true;
+      const isGivenUp = bytes.includes(0x03) || bytes.includes(0x04);
+      const isEnter = bytes.includes(0x0d) || bytes.includes(0x0a);
+      // In its turn: behind what was shown before the key, and ahead of its echo.
+      screen.write('', () => {
+        if (isGivenUp) return forget();
+        if (began === null && screen.buffer.active.type === 'normal') {
+          const marker = screen.registerMarker(0);
+          if (marker !== undefined) began = { marker, column: screen.buffer.active.cursorX };
+        }
+        isEntered ||= isEnter && began !== null;
+      });
     },
     shown: (bytes) => {
       if (waiting + bytes.length > maxWaiting) return forget();
@@ -72,7 +78,8 @@ export function observeCommands(size: { readonly columns: number; readonly rows:
       });
     },
     resize: (columns, rows) => screen.resize(Math.max(2, columns), Math.max(2, rows)),
-    close: () => {
+    close: async () => {
+      await new Promise<void>((resolve) => screen.write('', resolve));
       forget();
       screen.dispose();
     },

@@ -65,8 +65,7 @@ async function relayRawShell(context: SshContext, channel: SessionChannel, { inp
   if (gate.wasHeld) input.drop(false);
   if (terminal !== null) screen.say(['sallyport: raw shell: recorded; commands are not judged one by one.']);
   const observer = terminal === null ? null : observeCommands(terminal, (text) => noteCommand(context, channel, gate.operation, text));
-  const lent = input.lend();
-  if (observer !== null) lent.stream.on('data', (bytes: Uint8Array) => observer.typed(bytes));
+  const lent = input.lend((bytes) => observer?.typed(bytes));
   try {
     const end = await runCommand(context, { text: null, operation: gate.operation, channel: channel.number, terminal, environment: channel.environment, output: 'Text', crlf: false }, {
       stdout: screen.stdout, stderr: screen.stderr, input: lent.stream, cast: observedCast(cast, observer), listen: (listener) => channel.listen(listener), stop: AbortSignal.any([channel.closed, context.ended]),
@@ -75,7 +74,7 @@ async function relayRawShell(context: SshContext, channel: SessionChannel, { inp
     return { status: statusOf(end) };
   } finally {
     lent.end();
-    observer?.close();
+    await observer?.close();
     channel.listen({});
   }
 }

@@ -8,8 +8,8 @@ export interface TypedInput {
   unread(bytes: Uint8Array): void;
   /** From now on the watcher sees each chunk as it comes; what it returns is kept for the prompt. Ends with the returned function. */
   watch(watcher: (chunk: Uint8Array) => Uint8Array): () => void;
-  /** From now on all bytes are the program's, those that wait included; nothing is kept for the prompt. `end` gives the input back. */
-  lend(): { readonly stream: Readable; readonly end: () => void };
+  /** From now on all bytes are the program's, those that wait included; nothing is kept for the prompt. `end` gives the input back. `tap` sees each chunk too. */
+  lend(tap?: (chunk: Uint8Array) => void): { readonly stream: Readable; readonly end: () => void };
   /** Forgets what waits. `paste`: a bracketed paste is open, and what still comes of it is forgotten too. */
   drop(paste: boolean): void;
 }
@@ -25,6 +25,7 @@ export function openTypedInput(source: Readable, fail: (error: unknown) => void)
   let skipping: Buffer | null = null;
   let watcher: ((chunk: Uint8Array) => Uint8Array) | null = null;
   let lent: PassThrough | null = null;
+  let lentTap: (chunk: Uint8Array) => void = () => undefined;
   let wake: () => void = () => undefined;
 
   const keep = (bytes: Uint8Array): void => {
@@ -44,6 +45,7 @@ export function openTypedInput(source: Readable, fail: (error: unknown) => void)
       chunk = seen.subarray(end + pasteEnd.length);
     }
     if (lent !== null) {
+      lentTap(chunk);
       if (!lent.write(chunk)) source.pause();
       return;
     }
@@ -89,12 +91,16 @@ export function openTypedInput(source: Readable, fail: (error: unknown) => void)
         watcher = null;
       };
     },
-    lend: () => {
+    lend: (tap = () => undefined) => {
       const stream = new PassThrough();
       lent = stream;
+      lentTap = tap;
       stream.on('drain', () => source.resume());
       stream.on('error', () => undefined);
-      if (waiting.length > 0) stream.write(waiting);
+      if (waiting.length > 0) {
+        tap(waiting);
+        stream.write(waiting);
+      }
       waiting = Buffer.alloc(0);
       source.resume();
       if (ended) stream.end();
