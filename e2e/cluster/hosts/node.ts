@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createAuthority } from '../../hosts/certificates.ts';
 import { type IssuerClient, type IssuerOptions, newSigningKey } from '../../hosts/issuer.ts';
-import { layOutClient, layOutPostgres, testImages } from '../images/test-images.ts';
+import { layOutClient, layOutPostgres, layOutSshd, testImages } from '../images/test-images.ts';
 import type { NodeFacts } from './facts.ts';
 
 const script = fileURLToPath(new URL('../node/cluster.sh', import.meta.url));
@@ -103,9 +103,9 @@ const ourProgram = (file: string, argument: string): string => `exec '${process.
 function testImageArchives(cluster: (...args: readonly string[]) => string): readonly string[] {
   const folder = join(process.env['NODE_CACHE'] ?? join(homedir(), '.cache/sallyport-node'), 'images');
   mkdirSync(folder, { recursive: true });
-  const sources = ['../images/test-images.ts', '../images/postgres.sh', '../../../tools/image/rootfs.ts', '../../../package-lock.json'].map((file) => readFileSync(fileURLToPath(new URL(file, import.meta.url))));
+  const sources = ['../images/test-images.ts', '../images/postgres.sh', '../images/sshd.sh', '../../../tools/image/rootfs.ts', '../../../package-lock.json'].map((file) => readFileSync(fileURLToPath(new URL(file, import.meta.url))));
   const from = sources.reduce((hash, source) => hash.update(source), createHash('sha256')).digest('hex').slice(0, 16);
-  return ([['postgres', layOutPostgres], ['client', layOutClient]] as const).map(([name, layOut]) => {
+  return ([['postgres', layOutPostgres], ['client', layOutClient], ['sshd', layOutSshd]] as const).map(([name, layOut]) => {
     const file = join(folder, `${name}-${from}.tar`);
     if (existsSync(file)) return file;
     const context = mkdtempSync(join(tmpdir(), 'sallyport-context-'));
