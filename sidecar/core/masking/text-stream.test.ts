@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { detectorNames } from '../../../contract/detectors.ts';
 import type { MaskingRule } from '../../../contract/proxy-config.ts';
 import { createTextMask, masksText, type TextMask } from './text-stream.ts';
 
+const values = JSON.parse(readFileSync(new URL('testdata/stream-values.json', import.meta.url), 'utf8')) as readonly string[];
 const all = rule([...detectorNames]);
 
 function rule(detectors: readonly string[], changes: Partial<MaskingRule> = {}): MaskingRule {
@@ -117,6 +119,19 @@ describe('a stream', () => {
       const short = bytes.subarray(0, 1200);
       expect(run(createTextMask([all], 'exec'), [...short].map((byte) => Uint8Array.of(byte)))).toBe(run(createTextMask([all], 'exec'), [short]));
     }), { numRuns: 60 });
+  });
+});
+
+describe.each(values)('the value %s', (value) => {
+  test.each(['', 'x ', 'see: ', '12 ', '"', '\n', 'a,', '\x1b[1m'])('behind %j is hidden the same byte by byte as whole', (before) => {
+    for (const after of ['', '\n', ' and words', '"', ', 7 more', '\x1b[0m!', 'z']) {
+      const bytes = Buffer.from(`${before}${value}${after}`);
+      const whole = run(createTextMask([all], 'exec'), [bytes]);
+      expect(run(createTextMask([all], 'exec'), [...bytes].map((byte) => Uint8Array.of(byte)))).toBe(whole);
+      const few = rule(['payment-card', 'iban', 'email', 'ip-address']);
+      expect(run(createTextMask([few], 'exec'), [...bytes].map((byte) => Uint8Array.of(byte)))).toBe(run(createTextMask([few], 'exec'), [bytes]));
+      if (after === ' and words' && before === 'x ') expect(whole).toContain('*****'.slice(0, value.includes('12') ? 3 : 4));
+    }
   });
 });
 
