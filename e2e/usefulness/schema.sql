@@ -41,6 +41,7 @@ create materialized view bank.branch_totals as select b.id, b.name, count(distin
 create index clients_name on bank.clients(full_name);
 create index clients_preferences on bank.clients using gin(preferences);
 create sequence bank.invoice_numbers start 1000;
+create table bank.invoices(number bigint primary key default nextval('bank.invoice_numbers'), client_id int references bank.clients, total numeric(18,2) not null);
 create function bank.full_years(date, date) returns int language sql immutable as 'select extract(year from age($2, $1))::int';
 create function bank.touch() returns trigger language plpgsql as 'begin new.updated_at := ''2024-06-06 00:00:00+00''; return new; end';
 create trigger clients_touch before update on bank.clients for each row execute function bank.touch();

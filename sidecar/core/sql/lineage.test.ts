@@ -140,7 +140,7 @@ const refusedStatements: readonly string[] = [
   'copy (select pay * 2 from hr.staff) to stdout', 'copy hr.staff (id) from stdin where iban is not null', "copy hr.staff to '/tmp/x'", "copy orders to program 'cat'", "copy orders from '/tmp/x'", 'copy pg_catalog.pg_statistic to stdout',
   // values taken to another relation
   'create table t as select iban from hr.staff', 'create table t as table hr.staff', 'select iban into t from hr.staff', 'create temp table t as select (select pay from hr.staff limit 1) p', 'create view v as select pay from hr.staff', 'create materialized view m as select i from staff_view', 'create view v as select id from hr.staff where pay > 1',
-  'create table t (x text references hr.staff (iban))', 'create table t (x int references hr.staff)', 'create table t (like hr.staff)', 'create table t () inherits (hr.staff)', 'create index on hr.staff (iban)', 'create index on hr.staff (lower(name))', 'create index on hr.staff (id) where pay > 1', 'create statistics st on name, pay from hr.staff',
+  'create table t (x text references hr.staff (iban))', 'create table t (x int references hr.staff)', 'create table t (like hr.staff)', 'create table t () inherits (hr.staff)', 'create index on hr.staff (iban)', 'create index on hr.staff (lower(iban))', 'create index on hr.staff (id) where pay > 3', 'create index on hr.staff (name, iban)', 'create index on hr.staff ((staff))', 'alter table hr.staff drop column iban', 'alter table hr.staff alter iban set default $$x$$', 'alter table hr.staff alter name set default (select iban from hr.staff)', 'alter table hr.staff add column c text generated always as (upper(iban)) stored', 'alter table hr.staff add column c text default now()', 'alter table hr.staff add constraint c check (pay > 3)', 'alter table hr.staff add unique (name, iban)', 'alter table hr.staff add unique using index i', 'alter table hr.staff add foreign key (id) references orders (id)', 'alter table hr.staff validate constraint c', 'alter table hr.staff alter column name type varchar(5)', 'alter table hr.staff disable trigger all', 'alter table hr.staff drop column missing', 'create index on hr.staff (id) where pay > 1', 'create statistics st on name, pay from hr.staff',
   'alter table hr.staff rename column iban to x', 'alter table hr.staff rename to other', 'alter table hr.staff set schema public', 'alter table hr.staff add column y text generated always as (iban) stored', "alter table hr.staff add check (iban like 'D%')", 'alter table hr.staff alter iban type text using upper(iban)', 'alter schema hr rename to x', 'alter table orders inherit hr.staff',
   'create policy p on hr.staff using (pay > 1)', 'create rule r as on update to hr.staff do nothing', 'create trigger t before update on hr.staff for each row execute function stamp()', 'cluster hr.staff using staff_key', 'alter view staff_view rename to x',
   // code that reads, or cannot be read
@@ -155,7 +155,7 @@ const refusedStatements: readonly string[] = [
   'select * from pg_stats', 'select * from pg_catalog.pg_stats_ext', 'select stavalues1 from pg_statistic', 'select query from pg_stat_activity', 'select * from pg_locks', 'select data from pg_largeobject', 'select * from pg_cursors', 'select statement from pg_prepared_statements', 'select * from pg_sequences', 'create view v as select * from pg_stats', 'select * from pg_toast.pg_toast_1',
   "select pg_catalog.query_to_xml('select 1', true, false, '')", "select table_to_xmlschema('x', true, false, '')", "select schema_to_xml_and_xmlschema('hr', true, false, '')", "select cursor_to_xml('c', 1, true, false, '')", "select database_to_xml(true, false, '')", "select * from ts_stat('select 1')", "select ts_rewrite('a'::tsquery, 'select 1')", 'select lo_get(1)', "select lo_from_bytea(0, 'x')", 'select loread(1, 2)', 'select lo_export(1, $$x$$)',
   "select pg_read_file('x')", "select pg_read_binary_file('x')", "select pg_ls_dir('.')", "select * from pg_ls_logdir()", "select pg_stat_file('x')", "select pg_logical_slot_peek_changes('s', null, null)", "select pg_create_logical_replication_slot('a', 'b')", "select pg_logical_emit_message(true, 'a', 'b')", 'select * from pg_stat_get_activity(null)', 'select pg_stat_get_backend_activity(1)', 'select * from pg_lock_status()', 'select * from pg_prepared_statement()',
-  "select currval('free_seq')", "select nextval('free_seq')", 'select lastval()', "select setval('free_seq', 3)", 'select last_value from free_seq', "select nextval($1)", "select currval('pay_seq')", 'select last_value from pay_seq', "select pg_sequence_last_value('free_seq')",
+  'select lastval()', "select nextval($1)", "select currval('pay_seq')", 'select last_value from pay_seq', "select pg_sequence_last_value('pay_seq')", "select nextval('code_seq')", 'select last_value from code_seq', "select nextval('nowhere_seq')", "select nextval('lone_seq')",
   "select pg_notify('a', 'b')", 'listen a', "notify a, 'b'", "select set_config(name, 'x', false) from orders", "select set_config('app.x', (select iban from hr.staff limit 1), false)", "select set_config('TimeZone', $1, false)", "select set_config('client_min_messages', 'debug5', false)", "select current_setting('app.x')", 'select current_setting($1)', 'show app.x',
   'set client_min_messages = debug', 'set client_min_messages to log', "set log_statement = 'all'", 'set debug_print_plan = on', 'set auto_explain.log_analyze = on', "load 'auto_explain'", "alter role app set log_statement = 'all'", "select ('app.x'::text).current_setting", "select (1).lo_get",
   // plans
@@ -175,6 +175,9 @@ const clearStatements: readonly string[] = [
   'select add_tax(3)', 'select public.add_tax(total) from orders', 'select plain_loop(3)', "select 'good'::mood", "select digest_like('x')", 'call plain_proc()', "do $$ declare i int := 1; begin i := i + 1; perform add_tax(i); insert into orders (total) values (i); raise notice '%', i; end $$", 'insert into stamped values (1, now())', 'insert into serial default values returning id',
   "create function f(a int) returns int language sql as 'select a + 1'", "create function f(a int) returns int language plpgsql as $$ declare b int; begin b := a + 1; return b; end $$", "create function f() returns trigger language plpgsql as $$ begin new.total := 1; return new; end $$", 'create trigger t before insert on orders for each row execute function stamp()',
   "select set_config('search_path', '', false)", "select set_config(name, 'view, foreign-table', false) from pg_settings where name = 'restrict_nonsystem_relation_kind'", "select pg_catalog.set_config('TimeZone', 'UTC', false)", "select current_setting('server_version_num')", 'select version(), now(), pg_backend_pid(), current_user, gen_random_uuid()',
+  "select currval('free_seq')", "select nextval('free_seq')", "select setval('free_seq', 3)", 'select last_value from free_seq',
+  'create index on hr.staff (lower(name)) where id > 3', 'create unique index on hr.staff (name) include (note)', "alter table hr.staff add column nick text default 'x' not null, add column b int", 'alter table hr.staff add column c text null, drop column note', "alter table hr.staff alter column name set default 'x', alter note drop default, alter name set not null, alter name drop not null, alter name set statistics 100",
+  'alter table hr.staff add constraint positive check (id > 0 and length(name) < 100) not valid', 'alter table hr.staff add unique (name, note), add primary key (id), drop constraint old',
   "select nextval('orders_id_seq')", "select setval('public.orders_id_seq', 4)", 'select last_value from orders_id_seq', 'select relname from pg_class', "select pg_get_viewdef('staff_view'::regclass), pg_get_expr(adbin, adrelid) from pg_attrdef", 'select * from information_schema.columns', 'select * from pg_settings', "select pg_table_size('hr.staff'), pg_relation_size('hr.staff')", "select col_description('hr.staff'::regclass, 1), obj_description('hr.staff'::regclass)", "select format_type(1, 2), pg_get_indexdef(3), pg_get_constraintdef(4), pg_get_functiondef(5)",
   'with a as (select 1 x) select x from a', 'with recursive r(n) as (select 1 union select n + 1 from r where n < 5) select * from r', 'select * from generate_series(1, 3)', 'values (1), (2)', 'comment on table hr.staff is $$x$$', 'grant select on hr.staff to app', 'copy orders to stdout', 'copy orders from stdin', 'unlisten *',
   'select id, name from names_only_view', 'select * from known_outside where a = 1',
@@ -228,7 +231,7 @@ describe('masked sessions', () => {
   });
 
   test('a function over all sequences works only where no sequence may hold a masked value', () => {
-    const relations = [...catalog.relations].filter(([, item]) => !/^(free|pay)_seq$/.test(item.name));
+    const relations = [...catalog.relations].filter(([, item]) => !/^(code|pay|lone)_seq$/.test(item.name));
     const owned = { ...catalog, relations: new Map(relations) };
     const sql = 'select last_value from pg_sequence, pg_get_sequence_data(seqrelid)';
     const inOwned = judgeMasking(stmtOf(sql), { ...scopeOf({}), catalog: owned }, closeMaskRules(owned, maskRules, parse), maskRules, parse);
@@ -310,7 +313,7 @@ const parse: MaskParse = {
 
 const maskRules: readonly MaskingRule[] = [
   {
-    columns: [['staff', 'iban'], ['staff', 'pay'], ['staff', 'born'], ['pay2', 'own'], ['logged', 'iban'], ['misnamed', 'missing']].map(([table = '', column = '']) => ({ schema: 'hr', table, column })).concat([{ schema: 'public', table: 'known_outside', column: 'b' }]),
+    columns: [['staff', 'iban'], ['staff', 'pay'], ['staff', 'born'], ['pay2', 'own'], ['logged', 'iban'], ['misnamed', 'missing'], ['numbered', 'code']].map(([table = '', column = '']) => ({ schema: 'hr', table, column })).concat([{ schema: 'public', table: 'known_outside', column: 'b' }]),
     detectors: null, style: 'Redact', keepFirst: 0, keepLast: 0, predicates: 'Deny',
   },
 ];
@@ -352,7 +355,7 @@ function makeCatalog(): CatalogSnapshot {
     relation('public', 'guarded_view', ['x'], { kind: 'v', definition: 'SELECT public.read_staff() AS x' }),
     relation('public', 'staff_copy', ['i'], { kind: 'm', definition: 'SELECT staff.iban AS i FROM hr.staff' }),
     relation('hr', 'misnamed', ['id']), relation('public', 'outside', ['a'], { kind: 'f' }), relation('public', 'known_outside', ['a', 'b'], { kind: 'f' }),
-    relation('public', 'free_seq', [], { kind: 'S' }), relation('public', 'orders_id_seq', [], { kind: 'S', ownedBy: { relation: orders.oid, attnum: 1 } }), relation('public', 'pay_seq', [], { kind: 'S', ownedBy: { relation: staff.oid, attnum: 4 } }),
+    relation('public', 'free_seq', [], { kind: 'S' }), relation('public', 'code_seq', [], { kind: 'S' }), relation('public', 'lone_seq', [], { kind: 'S' }), relation('public', 'orders_id_seq', [], { kind: 'S', ownedBy: { relation: orders.oid, attnum: 1 } }), relation('public', 'pay_seq', [], { kind: 'S', ownedBy: { relation: staff.oid, attnum: 4 } }),
     relation('public', 'audited', ['id'], { hasTriggers: true }), relation('public', 'stamped', ['id', 'note'], { hasTriggers: true, triggerFunctions: [stamp.oid] }),
     relation('hr', 'logged', ['id', 'name', 'iban'], { hasTriggers: true, triggerFunctions: [leakRow.oid] }),
     ...['pg_class', 'pg_attrdef', 'pg_settings', 'pg_stats', 'pg_stats_ext', 'pg_statistic', 'pg_stat_activity', 'pg_locks', 'pg_largeobject', 'pg_cursors', 'pg_prepared_statements', 'pg_sequences', 'pg_sequence'].map((name) => relation('pg_catalog', name, [])),
@@ -360,6 +363,8 @@ function makeCatalog(): CatalogSnapshot {
   ];
   const withDefault = relation('public', 'with_default', ['a']);
   relations.push({ ...withDefault, columns: withDefault.columns.map((column) => ({ ...column, default: "(public.read_staff())::text" })) });
+  const numbered = relation('hr', 'numbered', ['id', 'code']);
+  relations.push({ ...numbered, columns: numbered.columns.map((column) => (column.name === 'code' ? { ...column, default: "nextval('code_seq'::regclass)" } : column)) });
   const serial = relation('public', 'serial', ['id', 'at']);
   relations.push({ ...serial, columns: serial.columns.map((column) => ({ ...column, default: column.name === 'id' ? "nextval('free_seq'::regclass)" : 'now()' })) });
   const pay2 = relation('hr', 'pay2', ['id', 'kind', 'own', 'shown']);

@@ -45,9 +45,9 @@ function relationBarrier(named: NamedRelation, survey: Survey, env: Environment)
   for (const relation of relations) {
     if (isSystemSchema(relation.schema) || relation.schema === 'pg_toast') {
       if (isRefusedRelation(relation.name)) return unproven(`"${relation.name}" holds samples or state of other statements`);
-      if (showsAllSequences(relation.name) && !hasPlainSequencesOnly(env)) return unproven(`"${relation.name}" shows sequences that no unmasked column owns`);
+      if (showsAllSequences(relation.name) && !hasPlainSequencesOnly(env)) return unproven(`"${relation.name}" shows sequences that may hold masked values`);
     } else if (relation.kind === 'S' && !isPlainSequence(relation, env)) {
-      return unproven(`sequence "${relation.name}" is not owned by an unmasked column`);
+      return unproven(`sequence "${relation.name}" is not known to number unmasked columns only`);
     }
     const problem = env.closure.problemOf(relation.oid);
     if (problem) return unproven(problem);
@@ -55,8 +55,11 @@ function relationBarrier(named: NamedRelation, survey: Survey, env: Environment)
   return null;
 }
 
+/** It numbers unmasked columns: the one that owns it, or those that take their default from it. One that nobody numbers with may have been set to anything. */
 function isPlainSequence(sequence: CatalogRelation, env: Environment): boolean {
-  return sequence.ownedBy !== null && env.closure.maskOf(sequence.ownedBy.relation, sequence.ownedBy.attnum) === null;
+  if (sequence.ownedBy !== null) return env.closure.maskOf(sequence.ownedBy.relation, sequence.ownedBy.attnum) === null;
+  const numbered = [...env.catalog.relations.values()].flatMap((relation) => relation.columns.filter((column) => column.default?.includes(sequence.name) === true).map((column) => env.closure.maskOf(relation.oid, column.attnum)));
+  return numbered.length > 0 && numbered.every((mask) => mask === null);
 }
 
 /** pg_dump reads all sequences in one query: allowed where none of them may hold a masked value. */
@@ -81,7 +84,7 @@ function callBarrier(call: NamedCall, env: Environment, settings: ReadonlySet<No
 
 function systemCallBarrier(name: string, call: NamedCall, env: Environment, settings: ReadonlySet<Node>): Denial | null {
   if (isRefusedFunction(name)) return unproven(`function "${name}" can hand out stored values`);
-  if (showsAllSequences(name) && !hasPlainSequencesOnly(env)) return unproven(`"${name}" shows sequences that no unmasked column owns`);
+  if (showsAllSequences(name) && !hasPlainSequencesOnly(env)) return unproven(`"${name}" shows sequences that may hold masked values`);
   if (isSequenceFunction(name)) return sequenceBarrier(name, call, env);
   if (name === 'set_config') return settings.has(call.node) ? null : setConfigBarrier(call);
   if (name !== 'current_setting') return null;
@@ -96,7 +99,7 @@ function sequenceBarrier(name: string, call: NamedCall, env: Environment): Denia
   if (!parts || sequence === undefined) return unproven(`${name} of a sequence that is not named by a constant`);
   const { relations, own } = resolveRelation(env, parts[1] ?? parts[2]?.toLowerCase() ?? null, sequence);
   const isPlain = relations.length > 0 && relations.every((relation) => relation.kind === 'S' && isPlainSequence(relation, env));
-  return isPlain || own ? null : unproven(`sequence "${sequence}" is not owned by an unmasked column`);
+  return isPlain || own ? null : unproven(`sequence "${sequence}" is not known to number unmasked columns only`);
 }
 
 function setConfigBarrier(call: NamedCall): Denial | null {

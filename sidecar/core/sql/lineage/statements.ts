@@ -1,4 +1,6 @@
 import { type Denial, deny } from '../../errors.ts';
+import type { CatalogRelation } from '../catalog-snapshot.ts';
+import { altersOtherColumns, isClearColumn, isClearExpression } from './alter-table.ts';
 import { type Environment, resolveRelation } from './environment.ts';
 import { functionProblem, surveyPlPgSql, surveyText } from './functions.ts';
 import { findBarrier, relationsOf, unproven } from './barriers.ts';
@@ -20,7 +22,7 @@ const treatments: Readonly<Record<string, Treatment>> = {
   GrantStmt: 'always', GrantRoleStmt: 'always', CreateRoleStmt: 'always', AlterRoleStmt: 'always', DropRoleStmt: 'always', AlterDefaultPrivilegesStmt: 'always',
   DropOwnedStmt: 'always', ReassignOwnedStmt: 'always', AlterOwnerStmt: 'always', CreateEnumStmt: 'always', AlterEnumStmt: 'always', CompositeTypeStmt: 'always',
   CreateSeqStmt: 'always', AlterSeqStmt: 'always', AlterRoleSetStmt: 'always', AlterDatabaseSetStmt: 'always',
-  CreateDomainStmt: 'untouched', AlterDomainStmt: 'untouched', AlterTableStmt: 'untouched', CreateStatsStmt: 'untouched', CreatePolicyStmt: 'untouched', AlterPolicyStmt: 'untouched',
+  CreateDomainStmt: 'untouched', AlterDomainStmt: 'untouched', CreateStatsStmt: 'untouched', CreatePolicyStmt: 'untouched', AlterPolicyStmt: 'untouched',
   ClusterStmt: 'untouched', AlterObjectSchemaStmt: 'untouched',
 };
 
@@ -55,6 +57,8 @@ export function judgeDefinition(node: Wrapped, isTouched: boolean, env: Environm
       return isTouched ? judgeTable(node.body, env) : null;
     case 'IndexStmt':
       return isTouched ? judgeIndex(node.body, env) : null;
+    case 'AlterTableStmt':
+      return !isTouched || altersOtherColumns(node.body, namedRelations(node.body, env), env) ? null : onMasked('this statement');
     case 'RenameStmt':
       return judgeRename(node.body, isTouched, env);
     case 'CreateSchemaStmt':
@@ -151,11 +155,17 @@ function judgeTable(body: Node, env: Environment): Denial | null {
 }
 
 function judgeIndex(body: Node, env: Environment): Denial | null {
+  const elements = [...listOf(body['indexParams']), ...listOf(body['indexIncludingParams'])].map((item) => bodyOf(item, 'IndexElem'));
+  const isPlain = namedRelations(body, env).every((relation) => (body['whereClause'] === undefined || isClearExpression(body['whereClause'], relation, env)) && elements.every((element) => {
+    const name = textOf(element?.['name']);
+    return name === null ? isClearExpression(element?.['expr'] ?? {}, relation, env) : isClearColumn(relation, name, env);
+  }));
+  return isPlain ? null : onMasked('an index over masked columns');
+}
+
+function namedRelations(body: Node, env: Environment): readonly CatalogRelation[] {
   const range = objectOf(body['relation']);
-  const { relations } = resolveRelation(env, textOf(range?.['schemaname']), textOf(range?.['relname']) ?? '');
-  const elements = [...listOf(body['indexParams']), ...listOf(body['indexIncludingParams'])].map((item) => textOf(bodyOf(item, 'IndexElem')?.['name']));
-  const isPlain = body['whereClause'] === undefined && elements.every((name) => name !== null && relations.every((relation) => !isMaskedName(relation.oid, name, env)));
-  return isPlain ? null : onMasked('an index over masked columns or an expression');
+  return resolveRelation(env, textOf(range?.['schemaname']), textOf(range?.['relname']) ?? '').relations;
 }
 
 function judgeRename(body: Node, isTouched: boolean, env: Environment): Denial | null {
