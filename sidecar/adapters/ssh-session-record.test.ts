@@ -318,6 +318,15 @@ describe('a record', () => {
     expect(await findings()).toEqual([]);
   });
 
+  test('of a session in a log that is not finished is open, not missing', async () => {
+    const recorder = await directory.open();
+    const session = await started(recorder);
+    await session.record(anSshEvent());
+    const report = await directory.verify();
+    expect(report.findings.list.map((f) => [f.kind, f.code])).toEqual([['note', 'log-open'], ['note', 'session-open'], ['note', 'operation-open']]);
+    await recorder.close();
+  });
+
   test('needs a session that started', async () => {
     const recorder = await directory.open();
     const session = recorder.openSsh('01A');

@@ -149,6 +149,11 @@ describe('what is no text', () => {
     }
   });
 
+  test('is not a character of four bytes at the end of a chunk', () => {
+    expect(masked('x😀')).toBe('x😀');
+    expect(masked('password=😀😀😀😀😀😀😀')).toBe(`password=${'*'.repeat(14)}`);
+  });
+
   test('does not let a value pass that stands before it', () => {
     expect(run(createTextMask([all], 'exec'), [Buffer.from(`${card}\0`)])).toBe('*'.repeat(16));
   });
