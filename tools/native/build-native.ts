@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,8 +8,8 @@ import { applyHunks, type FilePatch, parsePatch } from './apply-patch.ts';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const version = '1.17.0';
-/** SHA-256 over the files that the patch names, in its order: as published, and with the patch. */
-const digests = { stock: '18b8027d3ac276ce87cea74bc056012dcd790df9876ede571f6b1a056da0fcbc', patched: '3d47bec06ba42c51c1748d8b51001ba47f8ae293caf0edebf3d1de11f31371ee' } as const;
+/** SHA-256 over the sources of ssh2 1.17.0 as published, in the order of their paths: with the patch they give it once the patch is taken away again. */
+const stockDigest = '99f8cbf35952c5f7e42a032cfd436a464e003c4b8128bf8c091df8e6989873c9';
 /** The compiled parts, below node_modules. */
 const binaries = ['ssh2/lib/protocol/crypto/build/Release/sshcrypto.node', 'cpu-features/build/Release/cpufeatures.node'] as const;
 
@@ -26,20 +26,19 @@ export function patchSsh2(root: string = repository): void {
   const found = (JSON.parse(readFileSync(join(ssh2, 'package.json'), 'utf8')) as { readonly version: string }).version;
   if (found !== version) throw new Error(`ssh2 ${found} is installed, and the patch is for ${version}`);
   const files = readPatch();
-  const digest = digestOf(ssh2, files);
-  if (digest === digests.patched) return;
-  if (digest !== digests.stock) throw new Error(`node_modules/ssh2 was changed by something else (${digest}): remove the folder and run make setup`);
+  const state = stateOf(ssh2, files);
+  if (state === 'patched') return;
+  if (state === 'changed') throw new Error('node_modules/ssh2 was changed by something else: remove the folder and run make setup');
   // Compiled from other sources, if at all.
   rmSync(join(ssh2, 'lib/protocol/crypto/build'), { recursive: true, force: true });
   rewrite(ssh2, files, false);
-  if (digestOf(ssh2, files) !== digests.patched) throw new Error('the patch of ssh2 gave other files than it should');
 }
 
 /** A copy of ssh2 without our patch, inside node_modules so that it finds what it needs: for tests that show why the patch exists. @returns its folder. */
 export function stockSsh2(): string {
   const folder = join(repository, 'node_modules/.cache/sallyport-stock/node_modules/ssh2');
   const files = readPatch();
-  if (existsSync(folder) && digestOf(folder, files) === digests.stock) return folder;
+  if (existsSync(folder) && stateOf(folder, files) === 'published') return folder;
   const fresh = `${folder}.${process.pid}`;
   mkdirSync(dirname(folder), { recursive: true });
   cpSync(join(repository, 'node_modules/ssh2'), fresh, { recursive: true });
@@ -90,8 +89,7 @@ export function installNative(root: string): readonly string[] {
 /** After a change of the patch ssh2 bears the old one: it is installed anew. */
 function reinstallWhereChanged(): void {
   const ssh2 = join(repository, 'node_modules/ssh2');
-  const digest = existsSync(ssh2) ? digestOf(ssh2, readPatch()) : '';
-  if (digest === digests.stock || digest === digests.patched) return;
+  if (existsSync(ssh2) && stateOf(ssh2, readPatch()) !== 'changed') return;
   rmSync(ssh2, { recursive: true, force: true });
   installWithoutScripts();
 }
@@ -104,9 +102,21 @@ function readPatch(): readonly FilePatch[] {
   return parsePatch(readFileSync(new URL(`ssh2-${version}.patch`, import.meta.url), 'utf8'));
 }
 
-function digestOf(ssh2: string, files: readonly FilePatch[]): string {
+function stateOf(ssh2: string, patch: readonly FilePatch[]): 'published' | 'patched' | 'changed' {
+  if (digestOf(ssh2, []) === stockDigest) return 'published';
+  try {
+    return digestOf(ssh2, patch) === stockDigest ? 'patched' : 'changed';
+  } catch {
+    // A hunk that is not there cannot be taken away.
+    return 'changed';
+  }
+}
+
+/** Of the sources without the patch. */
+function digestOf(ssh2: string, patch: readonly FilePatch[]): string {
   const hash = createHash('sha256');
-  for (const { path } of files) hash.update(readFileSync(join(ssh2, path)));
+  const sources = readdirSync(join(ssh2, 'lib'), { recursive: true, encoding: 'utf8' }).filter((path) => /\.(?:js|cc|gyp)$/.test(path) && !path.includes('/build/')).map((path) => `lib/${path}`).sort();
+  for (const path of sources) hash.update(applyHunks(readFileSync(join(ssh2, path), 'utf8'), patch.find((file) => file.path === path)?.hunks ?? [], true));
   return hash.digest('hex');
 }
 
