@@ -20,6 +20,7 @@ export const noKeys: KeyReader = { pending: new Uint8Array(), pasting: false };
 
 /** Longest escape sequence that is waited for; what is longer is dropped. */
 const maxSequence = 32;
+const maxReport = 128;
 
 /**
  * Reads the keys in a chunk of a terminal's input: UTF-8, C0 controls, CSI and SS3 sequences, Meta as ESC before a key, bracketed paste. Pure; a chunk may be cut anywhere.
@@ -85,9 +86,21 @@ function readEscape(bytes: Uint8Array, at: number, pasting: boolean): Step | nul
     return { key: pasting && name !== 'pasteEnd' ? null : named(name), length: end + 1 - at };
   }
   if (pasting) return { key: null, length: 1 };
+  if (next === 0x5d || next === 0x50) return readReport(bytes, at);
   // ESC ESC [ A is Meta with an arrow: the arrow is read.
   if (next === 0x1b) return { key: null, length: 1 };
   return { key: named(metas[String.fromCharCode(next).toLowerCase()]), length: 2 };
+}
+
+/** A terminal's own answer to a question of a program (OSC, DCS), up to BEL or ST: nobody typed it. */
+function readReport(bytes: Uint8Array, at: number): Step | null {
+  for (let end = at + 2; end < bytes.length; end++) {
+    if (bytes[end] === 0x07) return { key: null, length: end + 1 - at };
+    if (bytes[end] === 0x5c && bytes[end - 1] === 0x1b) return { key: null, length: end + 1 - at };
+    // Meta and a key after all: reports hold no ends of lines and are short.
+    if (bytes[end] === 0x0d || end - at > maxReport) return { key: null, length: 2 };
+  }
+  return null;
 }
 
 function isFinal(byte: number): boolean {
