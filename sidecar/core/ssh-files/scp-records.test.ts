@@ -33,7 +33,13 @@ function word(record: ScpRecord): string {
 
 /** Contents in pieces are one. */
 function joined(words: readonly string[]): readonly string[] {
-  return words.reduce<string[]>((list, each) => (each.startsWith('+') && (list.at(-1) ?? '').startsWith('+') ? [...list.slice(0, -1), `${list.at(-1)}${each.slice(1)}`] : [...list, each]), []);
+  const list: string[] = [];
+  for (const each of words) {
+    const last = list.at(-1);
+    if (each.startsWith('+') && last?.startsWith('+') === true) list[list.length - 1] = `${last}${each.slice(1)}`;
+    else list.push(each);
+  }
+  return list;
 }
 
 describe('the sending side of scp', () => {
