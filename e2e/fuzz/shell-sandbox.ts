@@ -18,7 +18,6 @@ export interface ShellSandbox extends Disposable {
 }
 
 const limitMs = 5_000;
-const separator = '\u001e';
 /** Nobody: what runs here has no rights, in case a text does more than the grammar meant. */
 const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
 
@@ -50,7 +49,7 @@ export function openShellSandbox(): ShellSandbox {
 
 function writeStubs(bin: string): void {
   const stub = (name: string, more: string): void => {
-    writeFileSync(join(bin, name), `#!/bin/bash --norc\nprintf '%s\\0' "\${0##*/}" "$@" '${separator}' >> "\${0%/*}/../log"\n${more}`);
+    writeFileSync(join(bin, name), `#!/bin/bash --norc\nIFS=$'\\x1f'; a=("\${0##*/}" "$@"); line="\${a[*]}"; printf '%s\\n' "\${line//$'\\n'/$'\\x1d'}" >> "\${0%/*}/../log"; IFS=$' \\t\\n'\n${more}`);
     chmodSync(join(bin, name), 0o755);
   };
   for (const name of stubPrograms) stub(name, '');
@@ -75,8 +74,9 @@ function fill(work: string): void {
   if (nobody.uid !== undefined) for (const name of readdirSync(work)) chownSync(join(work, name), nobody.uid, nobody.gid);
 }
 
+/** One line per start, so that each is written at once, whatever else writes. */
 function readLog(log: string): readonly (readonly string[])[] {
-  return log.split(`${separator}\0`).slice(0, -1).map((entry) => entry.split('\0').slice(0, -1));
+  return log.split('\n').slice(0, -1).map((line) => line.replaceAll('\u001d', '\n').split('\u001f'));
 }
 
 function bash(words: readonly string[], cwd: string, bin: string): Promise<number | null> {

@@ -15,6 +15,8 @@ export interface Collected {
   readonly nested: NestedText[];
 }
 
+// Whole: one walk, since words hold scripts and scripts hold words; what it meets is read in read-word.ts, cover.ts and interpret-command.ts.
+
 /** Walks the whole tree of one text: every command at any depth, and everything that cannot be read for certain. */
 export function collect(script: Script, text: string, shell: LoginShellType, writes: readonly ShellWrite[]): Collected {
   const found: Collected = { commands: [], unknowns: [], nested: [] };
@@ -148,7 +150,7 @@ function walkPipeline(place: Place, node: Extract<Node, { type: 'Pipeline' }>): 
   for (const prefix of node.prefixes) leaf(place, 'word', prefix);
   const timed = node.prefixes.some(({ type }) => type === 'Time');
   if (node.prefixes.length > 1) bashOnly(place, 'more than one ! or time', slice(place, node));
-  if ((timed && (node.commands[0]?.type !== 'Command' || node.commands[0].name === undefined)) || node.commands[0]?.type === 'Function') unknown(place, 'what stands behind ! or time is read in two ways', slice(place, node));
+  if ((timed && (node.commands[0]?.type !== 'Command' || node.commands[0].name === undefined || node.commands[0].prefix.length > 0)) || node.commands[0]?.type === 'Function') unknown(place, 'what stands behind ! or time is read in two ways', slice(place, node));
   if (node.operators.includes('|&')) bashOnly(place, '|&', slice(place, node));
   node.commands.forEach((command, index) => walk(index === 0 ? place : { ...place, input: 'other' }, command));
 }
@@ -200,6 +202,8 @@ function walkWord(place: Place, word: Word): ShellWord {
 }
 
 function walkPart(place: Place, part: Part): void {
+  // In a here-document the parser raises no error for an expansion without end.
+  if (!endsAsItBegins(part.text)) unknown(place, 'an expansion has no end', part.text);
   switch (part.type) {
     case 'Literal':
     case 'SingleQuoted':
@@ -208,9 +212,9 @@ function walkPart(place: Place, part: Part): void {
       return;
     case 'LocaleString':
       unknown(place, 'a translated string may become anything', part.text);
-      return part.parts.forEach((inner) => walkPart(place, inner));
+      return walkQuoted(place, part.parts);
     case 'DoubleQuoted':
-      return part.parts.forEach((inner) => walkPart(place, inner));
+      return walkQuoted(place, part.parts);
     case 'Glob':
       return part.parts?.forEach((inner) => walkPart(place, inner));
     case 'ExtendedGlob':
@@ -228,6 +232,20 @@ function walkPart(place: Place, part: Part): void {
       return walkArithmetic(place, part.expression, part.text);
     default:
       return unknown(place, 'an expansion that is not read', (part as { readonly text: string }).text);
+  }
+}
+
+function endsAsItBegins(text: string): boolean {
+  if (/^(?:\$\(|[<>]\()/u.test(text)) return text.endsWith(')');
+  if (text.startsWith('${')) return text.endsWith('}');
+  return !text.startsWith('`') || (text.length > 1 && text.endsWith('`'));
+}
+
+/** Parts between double quotes or in a here-document, where no expansion may have been left in the text. */
+function walkQuoted(place: Place, parts: readonly Part[]): void {
+  for (const part of parts) {
+    if (part.type === 'Literal' && /^(?:[^\\`$]|\\[^]|\$(?![({[]))*/u.exec(part.text)?.[0] !== part.text) unknown(place, 'an expansion is read in two ways', part.text);
+    walkPart(place, part);
   }
 }
 
@@ -376,7 +394,7 @@ function walkRedirections(place: Place, redirections: readonly Redirection[]): P
     if (redirection.type === 'HereDoc') {
       if (redirection.closing === undefined) unknown(place, 'a here-document has no end', source);
       leaf(place, 'redirection', { pos: redirection.body.pos, end: redirection.closing?.end ?? redirection.body.end });
-      for (const part of redirection.body.parts ?? []) walkPart(place, part);
+      walkQuoted(place, redirection.body.parts ?? (redirection.delimiter?.quoted === true ? [] : [{ type: 'Literal', text: redirection.body.text, value: '' }]));
       if (standard) input = input !== 'inherited' && input !== 'other' ? 'other' : readHereDocument(redirection);
       continue;
     }
@@ -385,13 +403,15 @@ function walkRedirections(place: Place, redirections: readonly Redirection[]): P
       continue;
     }
     const target = walkWord(place, redirection.target);
+    // A number before the next redirection is that one's descriptor.
+    if (/^\d+$/u.test(redirection.target.text) && /^(?:\\\n)*[<>]/u.test(place.source.slice(redirection.target.end)) && !(redirection.type === 'Redirect' && redirection.operator.endsWith('&'))) unknown(place, 'a redirection is read in two ways', source);
     if (redirection.type === 'HereString') {
       bashOnly(place, '<<<', source);
       if (standard) input = target.kind === 'static' ? { text: `${target.text}\n` } : 'other';
       continue;
     }
-    // bash ends `>&-` behind the dash, whatever follows, and takes a number before the next redirection for its descriptor.
-    if (redirection.operator.endsWith('&') ? /^-./su.test(redirection.target.text) : /^\d+$/u.test(redirection.target.text)) unknown(place, 'a redirection is read in two ways', source);
+    // bash ends `>&-` behind the dash, whatever follows.
+    if (redirection.operator.endsWith('&') && /^-./su.test(redirection.target.text)) unknown(place, 'a redirection is read in two ways', source);
     if (standard && redirection.operator.startsWith('<')) input = 'other';
     walkRedirect(place, redirection.operator, target, redirection.target.text, writes, source);
   }

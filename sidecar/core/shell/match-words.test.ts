@@ -151,7 +151,7 @@ describe('flags are found in every spelling', () => {
   });
 });
 
-test('a list of ten thousand words is compared at once', () => {
+test('time for a list of ten thousand words stays short', () => {
   const started = performance.now();
   expect(match('restricts')('tool a b', `tool ${'-x y '.repeat(5_000)}z`)).toBe('no');
   expect(performance.now() - started).toBeLessThan(1_000);

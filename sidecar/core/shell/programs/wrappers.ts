@@ -40,8 +40,8 @@ const wrappers: Readonly<Record<string, Wrapper>> = {
   taskset: { ...plain, operands: 1, asks: ['p', 'pid'], spec: optionSpec('a c p all-tasks cpu-list pid') },
   strace: { ...plain, asks: ['p', 'attach'], writes: ['o', 'output'], spec: optionSpec('c C d f F h i k n q r t T v V w x y z Z a: b: e: E! I: o: O: p: P: S: s: u: U: X: follow-forks trace: output: attach: string-limit: summary-only') },
   sudo: { ...privileged, assignments: true, asks: ['l', 'list', 'v', 'validate', 'V', 'K', 'remove-timestamp'],
-    spec: optionSpec('A b B C: D: E? g: h! H k K l n N P p: r: R! S t: T: U: u: v V e! i! s! askpass background bell close-from: chdir: preserve-env? edit! group: set-home help host! login! reset-timestamp remove-timestamp list non-interactive no-update preserve-groups prompt: role: chroot! stdin shell! type: command-timeout: other-user: user: validate version') },
-  doas: { ...privileged, asks: ['L'], spec: optionSpec('n L u: C! s! a!') },
+    spec: optionSpec('A b B C: D: E? g: h! H k K l n N P p: r: R! S t: T: U: u: v V e! i~ s~ askpass background bell close-from: chdir: preserve-env? edit! group: set-home help host! login~ reset-timestamp remove-timestamp list non-interactive no-update preserve-groups prompt: role: chroot! stdin shell~ type: command-timeout: other-user: user: validate version') },
+  doas: { ...privileged, asks: ['L'], spec: optionSpec('n L u: C! s~ a!') },
   chroot: { ...privileged, operands: 1, shellWithout: true, spec: optionSpec('groups: userspec: skip-chdir') },
   unshare: { ...privileged, shellWithout: true, spec: optionSpec('m? u? i? n? p? U? C? T? f r c R: w: S: G: mount? uts? ipc? net? pid? user? cgroup? time? fork map-root-user map-current-user map-auto map-user: map-group: map-users: map-groups: kill-child? mount-proc? propagation: setgroups: keep-caps root: wd: setuid: setgid: monotonic: boottime:') },
   nsenter: { ...privileged, shellWithout: true, spec: optionSpec('t: m? u? i? n? p? U? C? T? r? w? S: G: F Z a e! W: target: mount? uts? ipc? net? pid? user? cgroup? time? root? wd? wdns: setuid: setgid: no-fork follow-context preserve-credentials all env!') },
@@ -61,13 +61,15 @@ export function wrapperReader(program: string): ProgramReader | undefined {
 function readWrapper(wrapper: Wrapper, words: readonly ShellWord[]): ProgramReading {
   const read = readOptions(words, wrapper.spec);
   if (read.outcome === 'unclear') return unclear(read.problem);
-  const problems = problemsOf(read.options, wrapper);
+  const problems = [...read.doubts, ...problemsOf(read.options, wrapper)];
   const writes = read.options.filter(({ name }) => wrapper.writes.includes(name)).flatMap(({ value }) => (value === null || isNull(value) ? [] : [writeOf(value)]));
   if (read.options.some(({ name }) => wrapper.asks.includes(name))) return { problems, writes };
-  const inner = skipOperands(read.rest, wrapper);
-  if (typeof inner === 'string') return { problems: [...problems, inner], writes };
+  const { rest: inner, problems: more } = skipOperands(read.rest, wrapper);
+  problems.push(...more);
   if (inner.length === 0) return { problems: wrapper.shellWithout ? [...problems, 'without a command it starts a shell'] : problems, writes };
-  return { starts: [{ words: inner }], problems, writes, transparent: wrapper.transparent };
+  // A password on standard input is taken from what the command would have read.
+  const consumes = read.options.some(({ name }) => name === 'S' || name === 'stdin');
+  return { starts: [{ words: inner, ...(consumes && !wrapper.transparent ? { input: 'other' as const } : {}) }], problems, writes, transparent: wrapper.transparent };
 }
 
 function isNull(word: ShellWord): boolean {
@@ -82,21 +84,20 @@ function problemsOf(options: readonly ReadOption[], wrapper: Wrapper): readonly 
   });
 }
 
-function skipOperands(words: readonly ShellWord[], wrapper: Wrapper): readonly ShellWord[] | string {
+function skipOperands(words: readonly ShellWord[], wrapper: Wrapper): { readonly rest: readonly ShellWord[]; readonly problems: readonly string[] } {
+  const problems: string[] = [];
   let rest = words;
   if (wrapper.assignments) {
     // env takes a single dash for an empty environment.
     if (rest[0]?.kind === 'static' && rest[0].text === '-') rest = rest.slice(1);
     for (let first = rest[0]; first !== undefined && assignedName(first) !== null; first = rest[0]) {
       const name = assignedName(first) as string;
-      if (!/^[A-Za-z_][A-Za-z0-9_]*$/u.test(name) || isSensitiveVariable(name)) return `setting ${name} can change what later commands run`;
+      if (!/^[A-Za-z_][A-Za-z0-9_]*$/u.test(name) || isSensitiveVariable(name)) problems.push(`setting ${name} can change what later commands run`);
       rest = rest.slice(1);
     }
   }
-  for (const word of rest.slice(0, wrapper.operands)) if (word.kind === 'dynamic' && word.single !== true) return 'an expansion may be several words';
-  rest = rest.slice(wrapper.operands);
-  if (rest[0]?.kind === 'dynamic') return 'the program is an expansion';
-  return rest;
+  for (const word of rest.slice(0, wrapper.operands)) if (word.kind === 'dynamic' && word.single !== true) problems.push('an expansion may be several words');
+  return { rest: rest.slice(wrapper.operands), problems };
 }
 
 /** `NAME` of a `NAME=value` word; null for any other. */
