@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createAuthority } from './certificates.ts';
 import { type GatewayProcess, startGateway } from './gateway.ts';
-import { type IssuerClient, type IssuerHost, startIssuer } from './issuer.ts';
+import { type IssuerClient, type IssuerHost, type IssuerOptions, startIssuer } from './issuer.ts';
 import { freePort, type OpenSsh, type OpenSshOptions, type SshRun, runSsh, sshOptions, startOpenSsh } from './openssh.ts';
 
 /** The gateway as a child process in directory mode, in front of a real sshd, with a real issuer. */
@@ -63,6 +63,8 @@ export interface SshWorldOptions {
   readonly sshd?: OpenSshOptions;
   readonly clients?: readonly IssuerClient[];
   readonly tokenTtlSeconds?: number;
+  /** Login in the browser for people who have no token. */
+  readonly device?: NonNullable<IssuerOptions['device']>;
   readonly serve?: readonly string[];
   /** A server that runs already: it is not stopped with the world. */
   readonly sharedSshd?: OpenSsh;
@@ -92,7 +94,7 @@ export async function startSshWorld(options: SshWorldOptions = {}): Promise<SshW
   const dataDirectory = options.dataDirectory ?? join(root, 'data');
   mkdirSync(configDirectory);
   const authority = await createAuthority();
-  const [sshd, issuer] = await Promise.all([options.sharedSshd ?? startOpenSsh(options.sshd), startIssuer({ authority, clients: options.clients ?? clients, ttlSeconds: options.tokenTtlSeconds ?? 3600 })]);
+  const [sshd, issuer] = await Promise.all([options.sharedSshd ?? startOpenSsh(options.sshd), startIssuer({ authority, clients: options.clients ?? clients, ttlSeconds: options.tokenTtlSeconds ?? 3600, ...(options.device === undefined ? {} : { device: options.device }) })]);
   const caFile = join(root, 'ca.crt');
   writeFileSync(caFile, authority.ca);
   const [port, httpPort] = [await freePort(), await freePort()];
@@ -113,7 +115,9 @@ export async function startSshWorld(options: SshWorldOptions = {}): Promise<SshW
   ].map((document) => JSON.stringify(document)).join('\n---\n'));
   writeConfig('issuer.yaml', JSON.stringify({
     apiVersion: 'sallyport.dev/v1alpha1', kind: 'IdentityProvider', metadata: { name: 'test-issuer' },
-    spec: { issuer: issuer.issuer, audiences: [issuer.audience], algorithms: ['ES256'], caBundle: authority.ca, claims: { username: 'email', usernamePrefix: 'oidc:', groups: 'groups' } },
+    spec: {
+      ...(options.device === undefined ? {} : { deviceLogin: { clientID: options.device.clientId } }), issuer: issuer.issuer, audiences: [issuer.audience, ...(options.device === undefined ? [] : [options.device.clientId])], algorithms: ['ES256'], caBundle: authority.ca, claims: { username: 'email', usernamePrefix: 'oidc:', groups: 'groups' },
+    },
   }));
   writeConfig('policy.yaml', sshPolicy(options.rules ?? [usualRule], options.policy));
   const askpassFile = join(root, 'askpass');
