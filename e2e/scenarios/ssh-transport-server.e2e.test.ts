@@ -96,10 +96,12 @@ const assets = [findAsset('ssh-native'), findAsset('ssh'), findAsset('sshd')];
     expect([status, relay.failures.map(String), await served()]).toEqual([255, ['Error: a fault of ours'], true]);
   });
 
-  test('ssh-audit finds nothing that fails', async () => {
-    if (findAsset('ssh-audit') === null) return;
+  (findAsset('ssh-audit') === null ? test.skip : test).each(['ed25519', 'rsa'] as const)('ssh-audit finds nothing that fails: host key %s', async (kind) => {
+    await restart({ hostKey: makeKey(host.folder, 'audited', kind).path });
     const report = await new Promise<string>((resolve) => void execFile('ssh-audit', ['-n', '-p', String(relay.port), '127.0.0.1'], (_error, out) => resolve(out)));
-    expect([report.includes('(kex) curve25519-sha256'), report.split('\n').filter((line) => line.includes('[fail]'))]).toEqual([true, []]);
+    const findings = report.split('\n').filter((line) => /\[(?:fail|warn)\]/.test(line)).map((line) => line.replaceAll(/\s+/g, ' '));
+    // Answered in docs/ssh-audit.md: Debian's ssh-audit 2.5 is older than strict key exchange.
+    expect([report.includes('(kex) curve25519-sha256'), findings.filter((line) => line !== '(kex) kex-strict-s-v00@openssh.com -- [warn] unknown algorithm')]).toEqual([true, []]);
   });
 
   test('an attacker who adds a message before the keys (Terrapin) ends the connection', async () => {
