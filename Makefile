@@ -86,8 +86,8 @@ model: node-check ## COUNT=2000 random message sequences answered as the server 
 kills: node-check ## COUNT=200 times SIGKILL during pgbench: no forwarded statement without its record
 	@$(NODE) e2e/kills/run-kills.ts $(or $(COUNT),200)
 
-bench: node-check ## ratios against a direct connection, paired in one run
-	@$(NODE) bench/bench.ts
+bench: node-check ## ratios against a direct connection, paired in one run: PostgreSQL, then SSH
+	@$(NODE) bench/bench.ts && $(NODE) bench/ssh.ts
 
 bench-operator: node-check ## the operator on a real control plane: 1,000 Targets, 10,000 sessions, idle writes; SCALE_NAMESPACES, SCALE_SESSIONS, SCALE_IDLE narrow it
 	@$(NODE) bench/operator-scale.ts
