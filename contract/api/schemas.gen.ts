@@ -1149,9 +1149,9 @@ export const resourceKinds: Readonly<Record<KindName, ResourceKind>> = {
               "x-kubernetes-list-type": "set",
               "items": {
                "type": "string",
-               "minLength": 3,
+               "minLength": 2,
                "maxLength": 260,
-               "pattern": "^[^* ]+:[0-9]{1,5}$"
+               "pattern": "^([^* ]+:[0-9]{1,5}|/[^* ]+)$"
               }
              },
              "listen": {
@@ -1161,9 +1161,9 @@ export const resourceKinds: Readonly<Record<KindName, ResourceKind>> = {
               "x-kubernetes-list-type": "set",
               "items": {
                "type": "string",
-               "minLength": 3,
+               "minLength": 2,
                "maxLength": 260,
-               "pattern": "^[^* ]+:[0-9]{1,5}$"
+               "pattern": "^([^* ]+:[0-9]{1,5}|/[^* ]+)$"
               }
              }
             }

@@ -685,13 +685,13 @@ export interface AccessPolicyResource {
           /**
            * Destinations of local forwards.
            *
-           * Items: `host:port`.
+           * Items: `host:port`, or the path of a Unix socket.
            */
           to?: string[];
           /**
            * Listening addresses of remote forwards.
            *
-           * Items: `host:port`.
+           * Items: `host:port`, or the path of a Unix socket.
            */
           listen?: string[];
         };

@@ -21,7 +21,7 @@ const xauth = findAsset('xauth');
   const rules = (granted: boolean): readonly object[] => [
     { name: 'run', action: 'Allow', ssh: { commands: ['sleep *', 'ssh-add -l', 'ssh-add -D', 'ssh-keygen -q -Y sign **', 'printenv *'], stdin: 'Attach' } },
     ...(granted ? [
-      { name: 'tunnel', action: 'Allow', ssh: { forward: { to: [`127.0.0.1:${echoPort}`], listen: [`localhost:${listenPort}`] } } },
+      { name: 'tunnel', action: 'Allow', ssh: { forward: { to: [`127.0.0.1:${echoPort}`, join(files.folder, 'run/app.sock')], listen: [`localhost:${listenPort}`, join(files.folder, 'run/listen.sock')] } } },
       { name: 'agent', action: 'Allow', ssh: { agent: true } },
       { name: 'x11', action: 'Allow', ssh: { x11: true } },
     ] : []),
@@ -50,9 +50,9 @@ const xauth = findAsset('xauth');
     return { stderr: () => stderr, child };
   };
   /** What comes back through a port for `text`, after the end of input; null when nobody listens or it is closed at once. */
-  const through = (port: number, text: string): Promise<string | null> => new Promise((resolve) => {
+  const through = (port: number | string, text: string): Promise<string | null> => new Promise((resolve) => {
     let received = '';
-    const socket = connect(port, '127.0.0.1', () => socket.end(text));
+    const socket = connect(typeof port === 'string' ? { path: port } : { port, host: '127.0.0.1' }, () => void socket.end(text));
     socket.setEncoding('utf8').on('data', (chunk: string) => { received += chunk; }).on('error', () => resolve(null)).on('close', () => resolve(received === '' ? null : received));
   });
 
@@ -118,6 +118,18 @@ const xauth = findAsset('xauth');
       expect(files.events('forward.open').filter(({ path }) => path === `localhost:${listenPort}`).map(({ facts }) => facts['type'])).toEqual(expect.arrayContaining(['tcpip-forward', 'forwarded-tcpip']));
       child.kill();
       await eventually('nobody listens any more', async () => (await through(listenPort, 'x')) === null);
+    }, 30_000);
+
+    test('Unix sockets are forwarded both ways where a rule names their path', async () => {
+      const [local, app, listening] = [await freePort(), join(files.folder, 'run/app.sock'), join(files.folder, 'run/listen.sock')];
+      const server = createServer({ allowHalfOpen: true }, (socket) => void socket.on('error', () => undefined).pipe(socket));
+      await new Promise<void>((resolve) => server.listen(app, resolve));
+      const { child } = await background('-N', '-L', `${local}:${app}`, '-L', `${otherPort}:${join(files.folder, 'run/other.sock')}`, '-R', `${listening}:127.0.0.1:${echoPort}`, 'web');
+      await eventually('the socket answers', async () => (await through(local, 'unix')) === 'unix');
+      await eventually('the listener carries bytes', async () => (await through(listening, 'back')) === 'back');
+      expect(await through(otherPort, 'x')).toBeNull();
+      child.kill();
+      server.close();
     }, 30_000);
 
     test('the 17th forward at a time is refused', async () => {
