@@ -77,6 +77,9 @@ shell-cases: node-check ## verdicts of inspection for shell texts: make shell-ca
 usefulness: node-check ## everyday statements on a schema with masked columns, directly and through the gateway: make usefulness FILE=corpus.sql VERBOSE=1
 	@$(NODE) e2e/usefulness/run-usefulness.ts $(FILE) $(if $(VERBOSE),--verbose)
 
+shell-fuzz: node-check ## COUNT=5000 random command lines: what real shells start is what inspection lists, repeatable with SEED
+	@$(NODE) e2e/fuzz/shell.ts $(or $(COUNT),5000) $(SEED)
+
 fuzz: node-check ## COUNT=1000000 hostile frames and startup packets, repeatable with SEED
 	@$(NODE) e2e/fuzz/fuzz.ts $(or $(COUNT),1000000) $(SEED)
 
@@ -107,4 +110,4 @@ image: build ## the container image, with docker, podman or buildah: NAME=localh
 clean: node-check ## remove what was built
 	rm -rf dist coverage .demo
 
-.PHONY: help setup node-check demo demo-cluster test verify generate lint typecheck unit coverage e2e cluster node leaks shell-cases fuzz model kills bench bench-operator stats build manifests clean
+.PHONY: help setup node-check demo demo-cluster test verify generate lint typecheck unit coverage e2e cluster node leaks shell-cases shell-fuzz fuzz model kills bench bench-operator stats build manifests clean

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { nativeProblem } from '../sidecar/ssh/native.ts';
 
 /** A program, or a driver, that scenarios use and that npm does not bring. */
-export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds' | 'ssh-native' | 'sshd' | 'ssh' | 'ssh-audit' | 'scp' | 'sftp' | 'rsync' | 'git' | 'ansible' | 'lftp' | 'paramiko' | 'asyncssh' | 'xauth';
+export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds' | 'ssh-native' | 'sshd' | 'ssh' | 'ssh-audit' | 'scp' | 'sftp' | 'rsync' | 'git' | 'ansible' | 'lftp' | 'paramiko' | 'asyncssh' | 'xauth' | 'bash' | 'dash' | 'fish';
 
 /** Where an asset is. */
 export interface Asset {
@@ -44,6 +44,9 @@ const finders: Readonly<Record<AssetName, () => string | null>> = {
   node: () => (clusterProgram('kubelet') !== null && succeeds(nodeScript, ['missing']) ? nodeScript : null),
   lua: () => onPath('lua5.4', []) ?? onPath('lua', []),
   'ssh-native': () => (nativeProblem() === null ? fileURLToPath(new URL('../node_modules/ssh2/lib/protocol/crypto/build/Release/sshcrypto.node', import.meta.url)) : null),
+  bash: () => onPath('bash', []),
+  dash: () => onPath('dash', []),
+  fish: () => onPath('fish', []),
   sshd: () => onPath('sshd', ['/usr/sbin/sshd']),
   scp: () => onPath('scp', []),
   sftp: () => onPath('sftp', []),

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are shell texts
 import fc from 'fast-check';
 
 /** One random command line. `runnable` is false where a mutation may have made something that should only be parsed. */
