@@ -66,7 +66,7 @@ async function passGate(parts: ShellParts, ask: LineAsk, facts: ShellFacts): Pro
   return await gateCommand(context, {
     kind: 'Exec', channel: channel.number, text: ask.text, items: shellItems(facts), cwd: ask.cwd, pty: channel.terminal !== null && ask.collect === null, environment: channel.environment,
     stdin: false, wrap: context.ssh.loginShell.wrap, byteExact: false, facts: { level: 'CommandMode', ...(ask.collect === null ? {} : { moves: true }) },
-  }, { tell: (lines) => screen.say(lines), cancelled: cancel.signal, hasInput: () => false });
+  }, { tell: (lines) => screen.say(lines.map(context.redact)), cancelled: cancel.signal, hasInput: () => false });
 }
 
 type Run = Parameters<typeof runCommand>[1];

@@ -30,6 +30,8 @@ interface Place {
  */
 export async function serveCommandMode(context: SshContext, channel: SessionChannel): Promise<void> {
   const input = openTypedInput(channel.stream, context.fail);
+  // Whoever types is not idle.
+  channel.stream.on('data', () => { context.session.lastActivityMs = context.clock.monotonicMs(); });
   const tell = (lines: readonly string[]): void => tellUser(channel, lines);
   const gate = await gateShell(context, channel, input, 'CommandMode', tell);
   if (gate.outcome === 'refused') {

@@ -11,8 +11,8 @@ export async function gateShell(context: SshContext, channel: SessionChannel, in
   using cancel = cancelOnInterrupt(channel, input);
   return await gateCommand(context, {
     kind: 'Shell', channel: channel.number, text: level === 'RawShell' ? 'raw shell' : 'command prompt', items: [{ kind: 'level', level }], cwd: null, pty: channel.terminal !== null,
-    environment: channel.environment, stdin: true, wrap: false, byteExact: false, facts: { level, environment_dropped: channel.droppedEnvironment },
-  }, { tell, cancelled: cancel.signal, hasInput: () => false });
+    environment: channel.environment, stdin: true, wrap: false, byteExact: false, facts: { level, ...(channel.droppedEnvironment.length === 0 ? {} : { dropped_environment: channel.droppedEnvironment }) },
+  }, { tell: (lines) => tell(lines.map(context.redact)), cancelled: cancel.signal, hasInput: () => false });
 }
 
 /** Lines for the user while there is no recording yet: on the terminal, or on stderr without one. */
