@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { nativeProblem } from '../sidecar/ssh/native.ts';
 
 /** A program, or a driver, that scenarios use and that npm does not bring. */
-export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds' | 'ssh-native' | 'sshd' | 'ssh' | 'ssh-audit' | 'scp' | 'sftp' | 'rsync' | 'git' | 'ansible' | 'lftp' | 'paramiko' | 'asyncssh' | 'xauth' | 'bash' | 'dash' | 'fish';
+export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds' | 'ssh-native' | 'sshd' | 'ssh' | 'ssh-audit' | 'scp' | 'sftp' | 'rsync' | 'git' | 'ansible' | 'lftp' | 'paramiko' | 'asyncssh' | 'sshpass' | 'expect' | 'dbclient' | 'xauth' | 'bash' | 'dash' | 'fish';
 
 /** Where an asset is. */
 export interface Asset {
@@ -54,7 +54,12 @@ const finders: Readonly<Record<AssetName, () => string | null>> = {
   git: () => onPath('git', []),
   ansible: () => onPath('ansible', []),
   lftp: () => onPath('lftp', []),
+  // Version 2 reads no asciicast v3, and has no `convert`.
+  asciinema: () => [onPath('asciinema', []), join(homedir(), '.cargo/bin/asciinema')].find((program) => program !== null && succeeds(program, ['convert', '--help'])) ?? null,
   xauth: () => onPath('xauth', []),
+  sshpass: () => onPath('sshpass', []),
+  expect: () => onPath('expect', []),
+  dbclient: () => onPath('dbclient', []),
   paramiko: () => ['/usr/bin/python3', 'python3'].find((python) => succeeds(python, ['-c', 'import paramiko'])) ?? null,
   asyncssh: () => ['/usr/bin/python3', 'python3'].find((python) => succeeds(python, ['-c', 'import asyncssh'])) ?? null,
   ssh: () => onPath('ssh', []),

@@ -10,7 +10,7 @@ import { shownValue } from '../terminal-text.ts';
 
 export const summary: string = 'verify records, recordings or an exported pack, offline';
 
-const usage = `usage: sallyport audit verify (--data DIR | PACK.zip) [--trust FILE] [--json]
+const usage = `usage: sallyport audit verify (--data DIR | DIR | PACK.zip) [--trust FILE] [--json]
 
 Needs no network and no gateway. Exit 0 ok, 1 tampering, 2 something is missing, 3 unknown or wrong key, 4 wrong usage or unreadable input.
   --trust FILE   keys that you hold yourself, one vkey a line; without it the keys beside the logs are believed
