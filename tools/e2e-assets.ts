@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { nativeProblem } from '../sidecar/ssh/native.ts';
 
 /** A program, or a driver, that scenarios use and that npm does not bring. */
-export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds' | 'ssh-native' | 'sshd' | 'ssh' | 'ssh-audit' | 'scp' | 'sftp' | 'rsync' | 'git' | 'ansible' | 'lftp' | 'paramiko' | 'asyncssh' | 'sshpass' | 'expect' | 'dbclient' | 'xauth' | 'bash' | 'dash' | 'fish';
+export type AssetName = 'psql' | 'pgbench' | 'pg_dump' | 'pg_restore' | 'system-postgres' | 'pgbouncer' | 'psycopg' | 'pgjdbc' | 'helm' | 'helm3' | 'kubectl' | 'lua' | 'node' | 'gitops-crds' | 'ssh-native' | 'sshd' | 'ssh' | 'ssh-audit' | 'scp' | 'sftp' | 'rsync' | 'git' | 'ansible' | 'lftp' | 'paramiko' | 'asyncssh' | 'sshpass' | 'expect' | 'dbclient' | 'xauth' | 'bash' | 'dash' | 'fish' | 'asciinema';
 
 /** Where an asset is. */
 export interface Asset {

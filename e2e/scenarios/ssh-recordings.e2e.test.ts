@@ -35,7 +35,7 @@ afterAll(async () => world?.[Symbol.asyncDispose]());
 
 /** A raw shell in which a password is typed at a prompt without echo, the window grows, and output tries to drive the terminal. */
 async function rawShell(): Promise<void> {
-  await using terminal = await startTerminal(
+  await using terminal = startTerminal(
     ['ssh', ...sshOptions(world.port), '-tt', '-o', 'PreferredAuthentications=password', '-o', 'NumberOfPasswordPrompts=1', '-o', 'SetEnv=SALLYPORT_LEVEL=RawShell', `${world.sshd.account}@127.0.0.1`],
     { environment: world.askpass(await world.token('engineer')) },
   );
