@@ -42,8 +42,9 @@ const xauth = findAsset('xauth');
   });
 
   const ssh = (...args: readonly string[]): ReturnType<FilesWorld['run']> => files.run('ssh', ['-F', files.config, ...args], { limitMs: 15_000 });
+  const display77 = (): Readonly<Record<string, string>> => ({ DISPLAY: ':77', XAUTHORITY: join(files.folder, 'xauthority') });
   const background = async (...args: readonly string[]): Promise<{ readonly stderr: () => string; readonly child: ChildProcess }> => {
-    const child = files.start('ssh', ['-F', files.config, '-o', 'LogLevel=INFO', '-o', 'ExitOnForwardFailure=no', ...args]);
+    const child = files.start('ssh', ['-F', files.config, '-o', 'LogLevel=INFO', '-o', 'ExitOnForwardFailure=no', ...args], args.includes('-Y') ? display77() : {});
     running.add(child);
     let stderr = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => { stderr += text; });
@@ -170,8 +171,15 @@ const xauth = findAsset('xauth');
       const display = createServer((socket) => void socket.on('data', (chunk) => { seen.push(chunk.length); socket.end(); }));
       await new Promise<void>((resolve) => display.listen(path, resolve));
       try {
-        const run = await files.run('ssh', ['-F', files.config, '-Y', 'web', 'printenv', 'DISPLAY'], { environment: { DISPLAY: ':77', XAUTHORITY: join(files.folder, 'xauthority') }, limitMs: 10_000 });
+        const run = await files.run('ssh', ['-F', files.config, '-Y', 'web', 'printenv', 'DISPLAY'], { environment: display77(), limitMs: 10_000 });
         expect([run.status, run.stdout]).toEqual([0, expect.stringMatching(/^localhost:\d+\.\d+\n$/)]);
+        const { child } = await background('-Y', 'web', 'sleep 20');
+        const number = Number(/:(\d+)\./.exec(run.stdout)?.[1]);
+        await eventually('the display is there', async () => {
+          await through(6000 + number, 'B');
+          return files.events('forward.closed').some(({ path, facts }) => path === 'x11' && facts['bytes_up'] !== undefined);
+        });
+        child.kill();
       } finally {
         display.close();
       }

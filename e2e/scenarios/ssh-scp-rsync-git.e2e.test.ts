@@ -95,15 +95,16 @@ const clientOf = (name: 'scp' | 'rsync' | 'git'): typeof test => (findAsset(name
   });
 
   clientOf('git')('git clones and pushes; a repository outside of every rule is refused', async () => {
-    const git = (args: readonly string[], cwd?: string): ReturnType<FilesWorld['run']> => files.run('git', ['-c', 'user.name=Eng', '-c', 'user.email=eng@bank.example', '-c', 'init.defaultBranch=main', ...args], cwd === undefined ? {} : { cwd });
+    const git = (args: readonly string[], cwd?: string): ReturnType<FilesWorld['run']> => files.run('git', ['-c', 'user.name=Eng', '-c', 'user.email=eng@bank.example', '-c', 'init.defaultBranch=main', '-c', 'core.compression=0', ...args], { limitMs: 120_000, ...(cwd === undefined ? {} : { cwd }) });
     for (const path of ['drop/app.git', 'outside.git']) expect((await git(['init', '-q', '--bare', at(path)])).status).toBe(0);
     expect(await git(['clone', '-q', `web:${at('drop/app.git')}`, at('local/app')])).toMatchObject({ status: 0 });
-    writeFileSync(at('local/app/file'), 'content');
+    const content = randomBytes(copyMib * 1024 * 1024);
+    writeFileSync(at('local/app/file'), content);
     expect(await git(['add', 'file'], at('local/app'))).toMatchObject({ status: 0 });
     expect(await git(['commit', '-q', '-m', 'first'], at('local/app'))).toMatchObject({ status: 0 });
     expect(await git(['push', '-q', 'origin', 'HEAD:main'], at('local/app'))).toMatchObject({ status: 0, stderr: '' });
     expect(await git(['clone', '-q', `web:${at('drop/app.git')}`, at('local/app2')])).toMatchObject({ status: 0 });
-    expect(readFileSync(at('local/app2/file'), 'utf8')).toBe('content');
+    expect(readFileSync(at('local/app2/file')).equals(content)).toBe(true);
     expect((await git(['clone', '-q', `web:${at('outside.git')}`, at('local/app3')])).stderr).toContain('[FILE_DENIED]');
-  }, 60_000);
+  }, 300_000);
 });
