@@ -2,10 +2,14 @@ import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { findAsset } from '../../tools/e2e-assets.ts';
 import { eventually } from '../hosts/gateway-process.ts';
 import { readDataDirectory } from '../hosts/gateway.ts';
 import { sallyport } from '../hosts/sallyport.ts';
 import { sshPolicy, type SshWorld, startSshWorld, usualRule } from '../hosts/ssh-world.ts';
+
+const isPossible = (['ssh-native', 'sshd', 'ssh', 'scp'] as const).every((name) => findAsset(name) !== null);
+const scenario = isPossible ? test : test.skip as typeof test;
 
 let world: SshWorld;
 let place: string;
@@ -13,6 +17,7 @@ let knownHosts: string;
 let sshConfig: string;
 
 beforeAll(async () => {
+  if (!isPossible) return;
   world = await startSshWorld({
     device: { clientId: 'sallyport-cli', people: { ada: { email: 'ada@bank.example', groups: ['sre'] } } },
     rules: [usualRule, { name: 'files', action: 'Allow', ssh: { files: { operations: ['Read', 'Write', 'List'], paths: ['/tmp/**'] } } }],
@@ -24,7 +29,9 @@ beforeAll(async () => {
   writeFileSync(sshConfig, (await sallyport(['ssh', 'config', ...directories])).text);
 });
 
-afterAll(async () => { await world[Symbol.asyncDispose](); });
+afterAll(async () => {
+  if (isPossible) await world[Symbol.asyncDispose]();
+});
 
 function run(program: string, args: readonly string[], onText: (text: string) => void = () => undefined): Promise<{ readonly status: number | null; readonly stdout: string; readonly stderr: string }> {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, SSH_AUTH_SOCK: '' } });
@@ -55,20 +62,20 @@ function approving(): (text: string) => void {
   };
 }
 
-test('`sallyport ssh config` and `known-hosts` are all that ssh needs to find the target and know the gateway; the browser does the rest', async () => {
+scenario('`sallyport ssh config` and `known-hosts` are all that ssh needs to find the target and know the gateway; the browser does the rest', async () => {
   expect(readFileSync(sshConfig, 'utf8')).toBe(`Host web\n  HostName 127.0.0.1\n  Port ${world.port}\n  # accounts: ${world.sshd.account}\n`);
   const { status, stdout, stderr } = await run('ssh', [...options('-o', 'StrictHostKeyChecking=yes', '-o', 'IdentityFile=none'), '-l', world.sshd.account, 'web', 'echo from the target; false'], approving());
   expect(stderr).toContain('approved as oidc:ada@bank.example');
   expect([status, stdout]).toEqual([1, 'from the target\n']);
 });
 
-test('`sallyport ssh` runs a command with a ticket, whatever the length of the token', async () => {
+scenario('`sallyport ssh` runs a command with a ticket, whatever the length of the token', async () => {
   const token = await world.issuer.sign({ sub: 'ada', email: 'ada@bank.example', groups: ['sre'], note: 'x'.repeat(3_000) });
   const ran = await sallyport(['ssh', '--known-hosts', knownHosts, '--ssh-config', sshConfig, place, '--', 'id -un'], { HOME: world.root, SALLYPORT_TOKEN: token });
   expect([ran.exit, ran.text]).toEqual([0, `${world.sshd.account}\n`]);
 });
 
-test('after `sallyport login` ssh and scp work in batch mode with the certificate, also after the gateway was started anew; policy decides which logins it takes', async () => {
+scenario('after `sallyport login` ssh and scp work in batch mode with the certificate, also after the gateway was started anew; policy decides which logins it takes', async () => {
   const login = (): Promise<{ readonly exit: number | null; readonly text: string }> => world.token('engineer').then((token) => sallyport(['login', '--known-hosts', knownHosts, '--ssh-config', sshConfig, 'web'], { HOME: world.root, SALLYPORT_CONFIG_DIR: join(world.root, 'sallyport'), SALLYPORT_TOKEN: token }));
   expect((await login()).exit).toBe(0);
   writeFileSync(sshConfig, `Include "${join(world.root, 'sallyport', 'ssh', 'default.conf')}"\n${readFileSync(sshConfig, 'utf8')}`);
@@ -89,7 +96,7 @@ test('after `sallyport login` ssh and scp work in batch mode with the certificat
   world.writeConfig('policy.yaml', sshPolicy([usualRule]));
 });
 
-test('what was minted is on record, and no ticket, certificate or token is in any file of the gateway', async () => {
+scenario('what was minted is on record, and no ticket, certificate or token is in any file of the gateway', async () => {
   const all = `${await readDataDirectory(world.dataDirectory)}${world.gateway.stderr()}`;
   expect(all).toMatch(/credential\.minted|Credential Minted/);
   expect(all).not.toMatch(/sp1_[a-z0-9]{8}_|AAAAIHNzaC1lZDI1NTE5LWNlcnQt|eyJ[A-Za-z0-9_-]{20,}\.eyJ/);

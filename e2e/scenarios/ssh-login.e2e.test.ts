@@ -3,14 +3,20 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import ssh2 from 'ssh2';
 import { createUserCaKey, readUserCa } from '../../sidecar/core/identity/ssh-user-ca.ts';
+import { type AssetName, findAsset } from '../../tools/e2e-assets.ts';
 import { type IssuerHost, startIssuer } from '../hosts/issuer.ts';
-import { makeKey } from '../hosts/openssh.ts';
 import { type LoginDoor, type LoginDoorOptions, startLoginDoor } from '../hosts/ssh-login-door.ts';
 import { eventually } from '../hosts/gateway-process.ts';
 
+const isThere = (...names: readonly AssetName[]): boolean => names.every((name) => findAsset(name) !== null);
+/** A test for which these must be there. */
+const testWith = (...names: readonly AssetName[]): typeof test => (isThere(...names) ? test : test.skip as typeof test);
+
 const folder = mkdtempSync(join(tmpdir(), 'sp-login-'));
-const hostKey = makeKey(folder, 'host').path;
+const hostKey = join(folder, 'host');
+writeFileSync(hostKey, ssh2.utils.generateKeyPairSync('ed25519').private, { mode: 0o600 });
 const userCa = readUserCa(createUserCaKey(), null);
 let issuer: IssuerHost;
 
@@ -97,7 +103,7 @@ except asyncssh.Error as e:
     print(type(e).__name__, e); sys.exit(1)
 `;
 
-describe('device login', () => {
+(isThere('ssh-native', 'ssh') ? describe : describe.skip)('device login', () => {
   test('stock ssh without configuration or terminal prints the address, waits for the browser, runs the command', async () => {
     await using at = await door();
     const { status, stdout, stderr } = await ssh(at, ['deploy@127.0.0.1', 'uptime'], { approve: 'ada' });
@@ -105,7 +111,7 @@ describe('device login', () => {
     expect([status, JSON.parse(stdout)]).toEqual([0, expect.objectContaining({ username: 'oidc:ada@bank.example', groups: ['sre'], method: 'DeviceLogin', credentialId: null, account: 'deploy' })]);
   });
 
-  test('with LogLevel=ERROR on a terminal the code comes in a prompt; Enter before the approval goes on waiting', async () => {
+  testWith('expect')('with LogLevel=ERROR on a terminal the code comes in a prompt; Enter before the approval goes on waiting', async () => {
     await using at = await door({ timing: { promptAfterMs: 1_000 } });
     const script = join(folder, 'hidden.exp');
     writeFileSync(script, `set timeout 20
@@ -158,7 +164,7 @@ expect eof
     expect(at.outcomes).toEqual([expect.objectContaining({ outcome: 'failed', denial: expect.objectContaining({ code: 'STARTUP_TIMEOUT' }) })]);
   });
 
-  test('dbclient logs in the same way', async () => {
+  testWith('dbclient')('dbclient logs in the same way', async () => {
     await using at = await door();
     let isApproved = false;
     const { stdout } = await run('dbclient', ['-y', '-y', '-p', String(at.port), 'deploy@127.0.0.1', 'uptime'], {
@@ -174,8 +180,8 @@ expect eof
   });
 });
 
-describe('tokens', () => {
-  test('a token of 1500 bytes is cut by stock ssh and the banner says so; paramiko and asyncssh log in with it', async () => {
+(isThere('ssh-native', 'ssh') ? describe : describe.skip)('tokens', () => {
+  testWith('sshpass', 'paramiko', 'asyncssh')('a token of 1500 bytes is cut by stock ssh and the banner says so; paramiko and asyncssh log in with it', async () => {
     await using at = await door({ deviceClient: null });
     const token = await tokenOf(1_500);
     const cut = await run('sshpass', ['-e', 'ssh', ...sshOptions, '-o', 'NumberOfPasswordPrompts=1', '-p', String(at.port), 'deploy@127.0.0.1', 'uptime'], { env: { SSHPASS: token } });
@@ -190,13 +196,13 @@ describe('tokens', () => {
     expect(at.log()).not.toContain(token.slice(0, 40));
   });
 
-  test('a token short enough for sshpass passes', async () => {
+  testWith('sshpass')('a token short enough for sshpass passes', async () => {
     await using at = await door({ deviceClient: null });
     const short = await run('sshpass', ['-e', 'ssh', ...sshOptions, '-p', String(at.port), 'deploy@127.0.0.1', 'uptime'], { env: { SSHPASS: await tokenOf(600) } });
     expect([short.status, short.stdout]).toEqual([0, expect.stringContaining('"method":"Token"')]);
   });
 
-  test('the banner of an expired token says that it has expired', async () => {
+  testWith('paramiko')('the banner of an expired token says that it has expired', async () => {
     await using at = await door({ deviceClient: null });
     const expired = await issuer.sign({ sub: 'ada', email: 'ada@bank.example' }, { expiresInSeconds: -3_600 });
     const { status, stdout } = await run('/usr/bin/python3', ['-c', paramiko, String(at.port), 'deploy', expired]);
