@@ -17,6 +17,8 @@ export interface ListenerOptions {
   readonly limit: UnauthenticatedLimit;
   /** Accept to ready; 60 s by default. */
   readonly loginMs?: number;
+  /** How long a connection over the limit of its address waits for a place; 10 s by default. */
+  readonly waitMs?: number;
   readonly log: Logger;
   readonly metrics?: ListenerMetrics;
   /** Serves one connection to its end. Never awaited by the accept loop; if it rejects the socket is destroyed and the failure logged. */
@@ -70,14 +72,11 @@ function accept(socket: Socket, options: ListenerOptions, logins: Set<LoginDeadl
     // It may have gone while it waited.
     if (socket.destroyed) return entry.leave();
     return serve(socket, entry.leave, options, logins);
-  });
+  }, options.waitMs);
 }
 
 function serve(socket: Socket, leave: () => void, options: ListenerOptions, logins: Set<LoginDeadline>): void {
-  const login: LoginDeadline = new LoginDeadline(options.loginMs ?? defaultLoginMs, () => {
-    logins.delete(login);
-    leave();
-  });
+  const login: LoginDeadline = new LoginDeadline(options.loginMs ?? defaultLoginMs, leave, () => logins.delete(login));
   logins.add(login);
   socket.once('close', () => login.admitted());
   options.onConnection(socket, login).catch((error: unknown) => {
@@ -106,8 +105,12 @@ export class LoginDeadline implements Admission {
   #pauses = 0;
   #over = false;
 
-  constructor(deadlineMs: number, leave: () => void) {
+  readonly #ended: () => void;
+  #counted = false;
+
+  constructor(deadlineMs: number, leave: () => void, over: () => void = () => undefined) {
     this.#leave = leave;
+    this.#ended = over;
     this.#leftMs = deadlineMs;
     this.#run();
   }
@@ -132,11 +135,18 @@ export class LoginDeadline implements Admission {
     };
   }
 
+  counted(): void {
+    if (this.#counted) return;
+    this.#counted = true;
+    this.#leave();
+  }
+
   admitted(): void {
     if (this.#over) return;
     this.#over = true;
     this.#stop();
-    this.#leave();
+    this.#ended();
+    this.counted();
   }
 
   #run(): void {
@@ -200,11 +210,11 @@ export class UnauthenticatedLimit {
   }
 
   /** Calls `take` once: at once where there is a place or no room to wait, else when a place is free or the time to wait is over. First come, first served, per address. */
-  enterOrWait(address: string, take: (entry: Entry) => void): void {
+  enterOrWait(address: string, take: (entry: Entry) => void, waitMs: number = this.#limits.waitMs): void {
     const entry = this.enter(address);
     const waiting = this.#waitingByAddress.get(address) ?? 0;
     if (entry.outcome === 'accepted' || this.#waiters.size >= this.#limits.waiting || waiting >= this.#limits.waitingPerAddress) return take(entry);
-    const waiter: Waiter = { address, take, timer: setTimeout(() => this.#answer(waiter, entry), this.#limits.waitMs) };
+    const waiter: Waiter = { address, take, timer: setTimeout(() => this.#answer(waiter, entry), waitMs) };
     this.#waiters.add(waiter);
     this.#waitingByAddress.set(address, waiting + 1);
   }

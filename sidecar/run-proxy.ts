@@ -3,7 +3,7 @@ import type { ProxyConfig, Target } from '../contract/proxy-config.ts';
 import type { ConfigSource, Logger } from './core/ports.ts';
 import type { SessionRegistry } from './core/session/registry.ts';
 import type { Admission } from './core/session/admission.ts';
-import { type Listener, type ListenerMetrics, startListener, UnauthenticatedLimit } from './listener.ts';
+import { type Listener, type ListenerMetrics, type ListenerOptions, startListener, UnauthenticatedLimit } from './listener.ts';
 
 /** What running the proxy takes; adapters of the cluster or of directory mode made it. */
 export interface ProxyParts {
@@ -15,8 +15,8 @@ export interface ProxyParts {
   readonly serve: (socket: Socket, admission: Admission, targetName: string) => Promise<void>;
   /** Why the port of a Target stays shut, for the log; null = it is opened. */
   readonly shut?: (target: Target) => string | null;
-  /** Accept to ready, where it is not the listener's own. */
-  readonly loginMs?: (target: Target) => number | null;
+  /** Times of a Target's logins, where they are not the listener's own. */
+  readonly times?: (target: Target) => Pick<ListenerOptions, 'loginMs' | 'waitMs'>;
 }
 
 export interface RunningProxy {
@@ -113,8 +113,7 @@ async function followConfig(parts: ProxyParts, { listeners, unopened, shut, limi
     const target = targets.get(name);
     if (listeners.has(name) || target === undefined) continue;
     try {
-      const loginMs = parts.loginMs?.(target) ?? null;
-      const listener = await startListener({ host: parts.bindHost, port, limit, log: parts.log, metrics: parts.metrics, ...(loginMs === null ? {} : { loginMs }), onConnection: (socket, admission) => parts.serve(socket, admission, name) });
+      const listener = await startListener({ host: parts.bindHost, port, limit, log: parts.log, metrics: parts.metrics, ...parts.times?.(target), onConnection: (socket, admission) => parts.serve(socket, admission, name) });
       listeners.set(name, { wantedPort: port, listener });
       unopened.delete(name);
       parts.log.info('listening', { target: name, port: listener.port });

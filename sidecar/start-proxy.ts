@@ -99,7 +99,7 @@ export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy>
   const ssh = startSsh(adapters, deps, (outcome) => metrics.connection({ protocol: 'ssh', outcome }));
   const targetOf = (name: string): Target | undefined => config.current()?.config.targets.find((target) => target.name === name);
   const running = await runProxy({
-    config, registry, bindHost: adapters.bindHost, log, shut: (target) => ('ssh' in target ? ssh.problem : null), loginMs: (target) => ('ssh' in target ? sshLoginMs : null),
+    config, registry, bindHost: adapters.bindHost, log, shut: (target) => ('ssh' in target ? ssh.problem : null), times: (target) => ('ssh' in target ? sshTimes : {}),
     metrics: { connection: (outcome) => metrics.accepted({ outcome }) },
     serve: (socket: Socket, admission: Admission, name: string) => {
       const target = targetOf(name);
@@ -111,8 +111,8 @@ export async function startProxy(adapters: ProxyAdapters): Promise<StartedProxy>
   return { ...running, registry, cancelForPeer: (pid, key) => cancelKeys.cancelForPeer(pid, key), redeemForPeer: ssh.redeemForPeer };
 }
 
-/** Longer than the grace of a login with a device, which the SSH part ends itself. */
-const sshLoginMs = 200_000;
+/** Longer than the grace of a login with a device, which the SSH part ends itself. Its clients wait two minutes for a login: many at once may take their turns. */
+const sshTimes = { loginMs: 200_000, waitMs: 60_000 } as const;
 
 interface SshPart {
   readonly problem: string | null;

@@ -36,5 +36,5 @@ export async function sshEvents(world: Pick<SshWorld, 'dataDirectory'>): Promise
 
 /** What `sallyport evidence verify` says of a world's records: exit status and text. */
 export function verifyEvidence(world: Pick<SshWorld, 'dataDirectory'>): ReturnType<typeof sallyport> {
-  return sallyport(['evidence', 'verify', world.dataDirectory]);
+  return sallyport(['audit', 'verify', '--data', world.dataDirectory]);
 }

@@ -1,5 +1,6 @@
 import type { ServerChannel, X11Info } from 'ssh2';
 import { type Denial, deny } from '../core/errors.ts';
+import { countDenial } from '../core/session/tally.ts';
 import type { ChannelServers, ForwardListen, ForwardOpen } from './channel-servers.ts';
 import { ClientSession, type Started } from './client-session.ts';
 import type { SshContext } from './context.ts';
@@ -251,6 +252,7 @@ export class ClientChannels {
     if (this.#refusals > channelLimits.refusals) return this.#fail(new Error('the client asked for too much that is refused'));
     const facts = { what, type: recordedName(type) };
     if (this.#context === null) return this.#deps.refused({ ...facts, channel }, denial);
+    countDenial(this.#context.tally, denial.code);
     this.#context.recorder.note({ code: 'channel.refused', channel, operation: null, decision: null, approvals: [], request: null, reason: denial.code, facts });
   }
 

@@ -64,7 +64,7 @@ export class ClientSession implements SessionChannel {
     session.on('shell', (accept) => this.#start(accept, { kind: 'shell' }));
     session.on('subsystem', (accept, reject, info) => {
       if (this.#owner.serves(info.name)) return this.#start(accept, { kind: 'subsystem', name: info.name });
-      this.#owner.refused(`subsystem ${recordedName(info.name)}`, deny('CHANNEL_REFUSED'), this.number);
+      this.#owner.refused(`subsystem:${recordedName(info.name)}`, deny('CHANNEL_REFUSED'), this.number);
       reject();
     });
     session.on('close', () => this.#gone());

@@ -105,6 +105,8 @@ async function serveAccount(login: Login, who: Authenticated, admission: Admissi
   const opened = await admit(login, who, channels, admission, deps);
   if (opened.outcome === 'denied') return refuse(opened.denial, served.closed.aborted ? 255 : 126, 'denied');
   const { session } = opened;
+  // Reaching the target takes the time of its login: others of the same address need not wait for it.
+  admission.counted?.();
   try {
     await serveSession(login, who, session, channels, admission, deps);
   } catch (error) {
