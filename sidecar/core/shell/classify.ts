@@ -1,6 +1,6 @@
 import type { ShellParser } from '../ports.ts';
-import { checkCommandText } from './check-text.ts';
-import { collect, findTextProblem } from './collect.ts';
+import { checkCommandText, findDeceptiveCharacter } from './check-text.ts';
+import { collect } from './collect.ts';
 import type { NestedText } from './interpret-command.ts';
 import type { LoginShellType, ShellCommand, ShellFacts, ShellUnknown } from './shell-facts.ts';
 import type { Script } from './tree.ts';
@@ -46,4 +46,9 @@ export async function classifyShell(text: string, shell: LoginShellType, parser:
     waiting.push(...found.nested.map((inner) => ({ ...inner, depth: next.depth + 1 })));
   }
   return { commands, unknowns };
+}
+
+function findTextProblem(text: string): ShellUnknown | null {
+  const deceptive = findDeceptiveCharacter(text);
+  return deceptive === null ? null : { reason: `the text holds ${deceptive}, which shows otherwise than it is read`, source: text.slice(0, 200) };
 }

@@ -1,50 +1,17 @@
-import { findDeceptiveCharacter } from './check-text.ts';
-import { findGap, type Leaf } from './cover.ts';
+import { findGap } from './cover.ts';
 import { findBashism } from './posix.ts';
 import { readWord } from './read-word.ts';
-import { interpretCommand, type NestedText } from './interpret-command.ts';
-import type { StandardInput } from './programs/program.ts';
-import type { LoginShellType, ShellCommand, ShellUnknown, ShellWord, ShellWrite } from './shell-facts.ts';
+import { interpretCommand } from './interpret-command.ts';
+import { bashOnly, type Collected, leaf, nameVariable, type Place, slice, unknown } from './place.ts';
+import type { LoginShellType, ShellWord, ShellWrite } from './shell-facts.ts';
 import type { Arithmetic, Assignment, Node, ParameterExpansion, Part, Redirection, Script, Statement, Test, Word } from './tree.ts';
-import { isSensitiveVariable } from './variables.ts';
-
-/** What one parsed text would run by itself; `nested` is still to be parsed. */
-export interface Collected {
-  readonly commands: ShellCommand[];
-  readonly unknowns: ShellUnknown[];
-  readonly nested: NestedText[];
-}
-
-// Whole: one walk, since words hold scripts and scripts hold words; what it meets is read in read-word.ts, cover.ts and interpret-command.ts.
+import { readHereDocument, readRedirect } from './read-redirection.ts';
 
 /** Walks the whole tree of one text: every command at any depth, and everything that cannot be read for certain. */
 export function collect(script: Script, text: string, shell: LoginShellType, writes: readonly ShellWrite[]): Collected {
   const found: Collected = { commands: [], unknowns: [], nested: [] };
   walkScript({ source: text, shell, found, writes, input: 'inherited', leaves: [] }, script);
   return found;
-}
-
-/** Where the walk stands: the text that positions count in, and the redirections around. */
-interface Place {
-  readonly source: string;
-  readonly shell: LoginShellType;
-  readonly found: Collected;
-  readonly writes: readonly ShellWrite[];
-  readonly input: StandardInput;
-  /** What was read as a whole in the script around, for findGap. */
-  readonly leaves: Leaf[];
-}
-
-function leaf(place: Place, kind: Leaf['kind'], { pos, end }: { readonly pos: number; readonly end: number }): void {
-  place.leaves.push({ kind, pos, end });
-}
-
-function unknown(place: Place, reason: string, source: string): void {
-  place.found.unknowns.push({ reason, source: source.slice(0, 200) });
-}
-
-function bashOnly(place: Place, what: string, source: string): void {
-  if (place.shell === 'Posix') unknown(place, `${what} is bash syntax, and the account's shell may read it otherwise`, source);
 }
 
 function walkScript(place: Place, script: Script): void {
@@ -61,13 +28,8 @@ function walkStatements(place: Place, statements: readonly Statement[]): void {
   for (const { command } of statements) walk(place, command);
 }
 
-// Whole: one switch over every node that can hold a command.
 function walk(place: Place, node: Node): void {
   switch (node.type) {
-    case 'Script':
-      return walkScript(place, node);
-    case 'Statement':
-      return walk(place, node.command);
     case 'CompoundList':
       return walkStatements(place, node.commands);
     case 'AndOr':
@@ -140,10 +102,6 @@ function walk(place: Place, node: Node): void {
     default:
       return unknown(place, 'syntax that is not read', place.source);
   }
-}
-
-function slice(place: Place, node: { readonly pos: number; readonly end: number }): string {
-  return place.source.slice(node.pos, node.end).slice(0, 200);
 }
 
 function walkPipeline(place: Place, node: Extract<Node, { type: 'Pipeline' }>): void {
@@ -356,11 +314,6 @@ function commentProblem(place: Place, operands: readonly Word[], source: string)
   if (operands.some(({ text }) => text.startsWith('#'))) unknown(place, 'a # is read in two ways', source);
 }
 
-function nameVariable(place: Place, name: string, source: string): void {
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/u.test(name)) unknown(place, "a variable's name is not plain", source);
-  else if (isSensitiveVariable(name)) unknown(place, `setting ${name} can change what later commands run`, source);
-}
-
 /** The value, null for a list. */
 function walkAssignment(place: Place, assignment: Assignment): ShellWord | null {
   nameVariable(place, assignment.name, assignment.text);
@@ -410,40 +363,11 @@ function walkRedirections(place: Place, redirections: readonly Redirection[]): P
       if (standard) input = target.kind === 'static' ? { text: `${target.text}\n` } : 'other';
       continue;
     }
-    // bash ends `>&-` behind the dash, whatever follows.
-    if (redirection.operator.endsWith('&') && /^-./su.test(redirection.target.text)) unknown(place, 'a redirection is read in two ways', source);
     if (standard && redirection.operator.startsWith('<')) input = 'other';
-    walkRedirect(place, redirection.operator, target, redirection.target.text, writes, source);
+    const read = readRedirect(redirection.operator, target, redirection.target.text);
+    for (const bashism of read.bashisms) bashOnly(place, bashism, source);
+    for (const problem of read.problems) unknown(place, problem, source);
+    if (read.write !== null) writes.push(read.write);
   }
   return { ...place, writes, input };
-}
-
-function readHereDocument({ body, delimiter, operator }: Extract<Redirection, { type: 'HereDoc' }>): StandardInput {
-  if (delimiter?.quoted !== true && /[$`\\]/u.test(body.text)) return 'other';
-  return { text: operator === '<<-' ? body.text.replaceAll(/^\t+/gmu, '') : body.text };
-}
-
-function walkRedirect(place: Place, operator: string, target: ShellWord, written: string, writes: ShellWrite[], source: string): void {
-  const path = target.kind === 'static' ? target.text : null;
-  const start = target.kind === 'static' ? target.text : target.prefix ?? '';
-  if (operator === '&>' || operator === '&>>') bashOnly(place, operator, source);
-  if (isNetwork(start, target.kind === 'static')) unknown(place, 'the shell itself may open a network connection', source);
-  if (operator === '<' || operator === '<&') return;
-  const duplicates = operator === '>&';
-  if (duplicates && path !== null && /^(?:\d+-?|-)$/u.test(path)) return;
-  if (duplicates) bashOnly(place, '>& with a file', source);
-  if (path === '/dev/null' || path === '/dev/stdout' || path === '/dev/stderr') return;
-  writes.push({ path, source: written.slice(0, 200) });
-}
-
-/** `/dev/tcp/HOST/PORT` and `/dev/udp/...`, or a dynamic path that may become one. */
-function isNetwork(start: string, whole: boolean): boolean {
-  const roots = ['/dev/tcp/', '/dev/udp/'];
-  return roots.some((root) => start.startsWith(root) || (!whole && root.startsWith(start)));
-}
-
-/** Unknowns of the text as a whole. */
-export function findTextProblem(text: string): ShellUnknown | null {
-  const deceptive = findDeceptiveCharacter(text);
-  return deceptive === null ? null : { reason: `the text holds ${deceptive}, which shows otherwise than it is read`, source: text.slice(0, 200) };
 }

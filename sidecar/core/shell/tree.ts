@@ -3,7 +3,7 @@
  * Lists may be absent where JSON left out `undefined`.
  */
 export type Node =
-  | Script | Statement | AndOr | Pipeline | Command | Redirected | Compound | FunctionDefinition | Coproc | CompoundList;
+  | AndOr | Pipeline | Command | Redirected | Compound | FunctionDefinition | Coproc | CompoundList;
 
 /** A whole text, or the text of one substitution. `source` is set where positions count in another text than the one around. */
 export interface Script { readonly type: 'Script'; readonly pos: number; readonly end: number; readonly commands: readonly Statement[]; readonly errors?: readonly { readonly message: string }[]; readonly source?: string }
