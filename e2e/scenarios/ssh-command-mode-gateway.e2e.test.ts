@@ -65,7 +65,8 @@ async function open(options: readonly string[] = []): Promise<TerminalSession> {
     ]);
     const played = await sallyport(['replay', session ?? '', '--data', world.dataDirectory, '--text']);
     expect([played.exit, played.text.includes('hello there')]).toEqual([0, true]);
-    expect((await verifyEvidence(world)).exit).toBe(0);
+    // A log that is being written ends in the middle of a line now and then.
+    await eventually('the log verifies', async () => (await verifyEvidence(world)).exit === 0 || null);
   }, 60_000);
 
   test('a raw shell that is approved, and both kinds cut within a second of revocation', async () => {
