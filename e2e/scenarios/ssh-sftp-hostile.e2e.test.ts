@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ssh2, { type Client, type ClientChannel } from 'ssh2';
 import { type Field, writePacket } from '../../sidecar/core/ssh-files/packet-fields.ts';
@@ -103,6 +103,24 @@ const openForWriting = (id: number, path: string): Uint8Array => writePacket(3, 
     files.world.writeConfig('policy.yaml', sshPolicy([{ ...drop, ssh: { ...drop?.ssh, unmasked: true } }, held as object], { masking }));
     await eventually('the rule lets it pass', async () => (await copy()).status === 0);
     expect((await copyOld()).status).toBe(0);
+  }, 60_000);
+
+  test('a gateway that is killed leaves an intent for every file that the target has', async () => {
+    const source = join(files.folder, 'plain');
+    writeFileSync(source, 'x');
+    const into = join(files.folder, 'drop/killed');
+    mkdirSync(into);
+    const policy = sshPolicy(rules(files.folder));
+    files.world.writeConfig('policy.yaml', policy);
+    await eventually('the rule is in force', async () => (await files.run('scp', ['-F', files.config, source, `web:${files.folder}/drop/first`])).status === 0);
+    const running = files.run('sftp', ['-F', files.config, '-b', '-', 'web'], { input: Array.from({ length: 2_000 }, (_, n) => `put ${source} ${into}/${n}\n`).join('') });
+    await eventually('some files are there', () => readdirSync(into).length > 20);
+    await files.world.gateway.kill();
+    await running;
+    const intended = new Set(files.events('file.intent').map(({ path }) => path));
+    const there = readdirSync(into);
+    expect([there.length > 20 && there.length < 2_000, there.filter((name) => !intended.has(join(into, name)))]).toEqual([true, []]);
+    await files.world.restart();
   }, 60_000);
 });
 

@@ -1,9 +1,10 @@
 import { createPacketSplitter, maxSftpPacketBytes } from '../../core/ssh-files/packet-splitter.ts';
 import { type ResolvedPath, resolvePath } from '../../core/ssh-files/resolve-path.ts';
-import { readSftpReply, writeInit } from '../../core/ssh-files/sftp-reply.ts';
+import { readSftpReply, sftpStatus, writeInit } from '../../core/ssh-files/sftp-reply.ts';
 import { pump, writeTo } from '../channel-pump.ts';
 import type { SshContext } from '../context.ts';
 import { openOnTarget } from '../target-channel.ts';
+import { ChannelProblem } from './channel-problem.ts';
 import { createPathQuestions } from './own-questions.ts';
 
 /** Asks the target where paths lead, over an SFTP channel of our own. */
@@ -51,5 +52,19 @@ export async function openPathResolver(context: SshContext): Promise<PathResolve
     return null;
   }
   clearTimeout(timer);
-  return { resolve: (path) => resolvePath(path, true, questions), isDirectory: (path) => questions.isDirectory(path), [Symbol.dispose]: end };
+  /** A target that does not answer in time, or ends the channel, has said nothing about the path. */
+  const ask = async <T>(question: Promise<T>, otherwise: T): Promise<T> => {
+    const patience = setTimeout(end, deadlineMs);
+    try {
+      return await question;
+    } catch (error) {
+      if (error instanceof ChannelProblem) return otherwise;
+      throw error;
+    } finally {
+      clearTimeout(patience);
+    }
+  };
+  return {
+    resolve: (path) => ask<ResolvedPath>(resolvePath(path, true, questions), { outcome: 'unresolved', path, status: sftpStatus.failure }), isDirectory: (path) => ask(questions.isDirectory(path), false), [Symbol.dispose]: end,
+  };
 }

@@ -1,3 +1,4 @@
+// Whole: both directions share one state; what is booked when a request passes is settled by its answer.
 import type { Denial } from '../../core/errors.ts';
 import { maxSftpPacketBytes, createPacketSplitter } from '../../core/ssh-files/packet-splitter.ts';
 import { demandOf, describeRequest, openFlags, type SftpDemand } from '../../core/ssh-files/sftp-demand.ts';
