@@ -77,6 +77,15 @@ describe('a match', () => {
     expect(masked(`${'word '.repeat(500)}password=${'Zq9!'.repeat(1500)} end\n`)).toMatch(/password=\*+ end\n$/);
   });
 
+  test('in the title of the window or in a link is hidden as well', () => {
+    expect(masked(`\x1b]0;card ${card} x\x07ok\n`)).toBe(`\x1b]0;card ${'*'.repeat(16)} x\x07ok\n`);
+    expect(masked('\x1b]8;;https://bank.example/?m=asmith@bank.example\x1b\\link\x1b]8;;\x1b\\\n')).toBe(`\x1b]8;;https://bank.example/?m=${'*'.repeat(19)}\x1b\\link\x1b]8;;\x1b\\\n`);
+    expect(masked('\x1b]0;password=hunter2hunter2\x1b\\x\n')).toMatch(/^\x1b\]0;password=\*{14}\x1b\\x\n$/);
+    expect(masked(`\x1b]0;${card}\x07ok\n`)).toBe(`\x1b]0;${'*'.repeat(16)}\x07ok\n`);
+    expect(masked(`\x1b]0;${card}\nok\n`)).toBe(`\x1b]0;${'*'.repeat(16)}\nok\n`);
+    expect(masked(`\u009d0;${card}\u009cx`)).toBe(`\u009d0;${'*'.repeat(16)}\u009cx`);
+  });
+
   test('is counted once', () => {
     const mask = createTextMask([all], 'exec');
     run(mask, [Buffer.from(`${card} and 536-22-7841\nplain\na@b.example\n`)]);

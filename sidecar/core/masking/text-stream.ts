@@ -1,6 +1,6 @@
 import type { MaskingRule } from '../../../contract/proxy-config.ts';
 import { cellWidth } from '../terminal/cell-width.ts';
-import { type VtSink, VtTokenizer } from '../terminal/vt-tokenizer.ts';
+import { type VtKind, type VtSink, VtTokenizer } from '../terminal/vt-tokenizer.ts';
 import { compileDetectors, type DetectorSet } from './detectors.ts';
 import { compileLiveSuffix, type LiveSuffix } from './live-suffix.ts';
 import { freshState, judgeSegment, type SegmentState, type SegmentVerdict } from './text-segments.ts';
@@ -121,12 +121,25 @@ class StreamMask implements TextMask, VtSink {
   }
 
   /** For the tokenizer. */
-  sequence(bytes: string): void {
-    this.#sequencesOfLine += bytes.length;
-    if (this.#emitted === this.#text.length) this.#out.push(bytes);
-    else this.#sequences.push({ at: this.#text.length, bytes });
+  sequence(bytes: string, kind: VtKind): void {
+    const shown = kind === 'osc' || kind === 'dcs' || kind === 'string' ? this.#maskedString(bytes) : bytes;
+    this.#sequencesOfLine += shown.length;
+    if (this.#emitted === this.#text.length) this.#out.push(shown);
+    else this.#sequences.push({ at: this.#text.length, bytes: shown });
     // A line of nothing but colours ends here, wherever its chunks end.
     if (this.#sequencesOfLine > sequenceBytes) this.#endLine(this.#text.length);
+  }
+
+  /** A control string carries text of its own: titles, links, clipboards. A value in it is hidden byte by byte. */
+  #maskedString(bytes: string): string {
+    const hits = this.#hasSecret || /[\d@]/.test(bytes) ? this.#detectors.each(bytes) : [];
+    if (hits.length === 0) return bytes;
+    this.hits += hits.length;
+    const characters = [...bytes];
+    // Introducer and terminator stay, whatever a detector takes for a part of a value.
+    const last = bytes.length - (stringEnd.exec(bytes)?.[0].length ?? 0);
+    for (const { start, end } of hits) for (let at = Math.max(2, start); at < Math.min(last, end); at += 1) characters[at] = '*';
+    return characters.join('');
   }
 
   /** Judges the lines that end in what is new. Seen together they match wherever they would match one by one, so what the joint look leaves out is clean. */
@@ -277,6 +290,8 @@ class StreamMask implements TextMask, VtSink {
   }
 }
 
+/** What a control string ends with. */
+const stringEnd = /(?:\x07|\x1b\\|\xc2\x9c|[\x18\x1a])$/;
 const lineEnd = /[\n\v\f\r]/g;
 
 /** Position behind the last line end, or -1. */
