@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { startWorld, type World } from '../../e2e/hosts/gateway.ts';
 import { chooseClient, type DemoClient, psqlLine, type Shown } from './clients.ts';
+import { sshStory } from './ssh.ts';
 
 // The main job end to end on real servers: PostgreSQL, an OIDC issuer, the gateway, and client processes. `make demo`; `make demo KEEP=1` leaves it running.
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -29,6 +30,7 @@ const client = chooseClient(world);
 say(`Ready after ${seconds()}. The client is ${client.name}; nobody but the gateway knows the database's password.`);
 
 await story(world, client);
+await sshStory({ say, step, show });
 
 say(failures === 0 ? `\nAll steps went as they should (${seconds()}).` : `\n${failures} step(s) did not go as they should (${seconds()}).`);
 if (process.argv.includes('--keep')) await keep(world);
