@@ -16,6 +16,7 @@ const copyMib = Number(process.env['SALLYPORT_SSH_COPY_MIB'] ?? 64);
     files = await startFilesWorld({
       rules: (folder) => [
         { name: 'drop', action: 'Allow', ssh: { files: { operations: ['Read', 'Write', 'List'], paths: [`${folder}/drop/**`, `${folder}/home/**`] } } },
+        { name: 'write-only', action: 'Deny', ssh: { files: { operations: ['Read'], paths: [`${folder}/drop/write-only/**`] } } },
         { name: 'small', action: 'Allow', ssh: { files: { operations: ['Read', 'Write', 'List'], paths: [`${folder}/small/**`], maxBytes: 100_000 } } },
         { name: 'held', action: 'RequireApproval', ssh: { files: { operations: ['Write'], paths: [`${folder}/held/**`] } }, approval: { groups: ['leads'], required: 1 } },
         { name: 'held-list', action: 'Allow', ssh: { files: { operations: ['List', 'Read'], paths: [`${folder}/held/**`] } } },
@@ -82,6 +83,14 @@ const copyMib = Number(process.env['SALLYPORT_SSH_COPY_MIB'] ?? 64);
     const run = await sftp(`-get ${files.folder}/drop/escape ${files.folder}/local/stolen\n-put ${source} ${files.folder}/drop/escape\n-put ${source} ${files.folder}/drop/dangling\n`);
     expect(run.status).toBe(0);
     expect([existsSync(join(files.folder, 'local/stolen')), readFileSync(join(files.folder, 'outside'), 'utf8'), existsSync(join(files.folder, 'new-outside'))]).toEqual([false, 'not for you', false]);
+  });
+
+  test('what may not be read does not become readable under another name', async () => {
+    mkdirSync(join(files.folder, 'drop/write-only'));
+    writeFileSync(join(files.folder, 'drop/write-only/secret'), 'secret');
+    const drop = `${files.folder}/drop`;
+    const run = await sftp(`-rename ${drop}/write-only/secret ${drop}/moved\n-ln ${drop}/write-only/secret ${drop}/linked\n-rename ${drop}/write-only ${drop}/all-moved\n-rename ${drop}/write-only/secret ${drop}/write-only/other\n`);
+    expect([run.status, ['moved', 'linked', 'all-moved'].filter((name) => existsSync(join(drop, name))), existsSync(join(drop, 'write-only/other'))]).toEqual([0, [], true]);
   });
 
   test('a file over the size of its rule is cut with an error, also when it is read', async () => {

@@ -65,7 +65,7 @@ export function createFileJudge(context: SshContext, channel: number, io: { read
   };
   return {
     async judge(ask) {
-      const items: readonly SshItem[] = ask.items.map((item) => ({ kind: 'file', ...item }));
+      const items: readonly SshItem[] = [...ask.items, ...readableByMove(context, ask)].map((item) => ({ kind: 'file', ...item }));
       const decision = decideNow(context, items);
       const operations = [...new Set(ask.items.map((item) => item.operation))];
       if (!ask.intent && passesUnrecorded(context, decision)) return { outcome: 'permitted', operation: null, wasHeld: false, maxBytes: maxBytesOf(decision), operations };
@@ -105,6 +105,14 @@ export function createFileJudge(context: SshContext, channel: number, io: { read
 export function decideNow(context: SshContext, items: readonly SshItem[]): Decision {
   const { session } = context;
   return session.decide({ kind: 'File', account: context.account, items }, context.clock.now(), context.approver.grants(session.subject, session.permit.target.name, session.identity));
+}
+
+/** What gets another name must not become readable by it: where the new one may be read, so must the old one. Writing was asked about for both. */
+function readableByMove(context: SshContext, { action, items }: FileAsk): readonly FileItem[] {
+  const next = items.at(-1);
+  if (next === undefined || !['RENAME', 'POSIX_RENAME', 'HARDLINK'].includes(action)) return [];
+  const read = decideNow(context, [{ kind: 'file', operation: 'Read', path: next.path, bytes: null }]);
+  return read.effect === 'Deny' ? [] : items.slice(0, -1).map(({ path }) => ({ operation: 'Read', path, bytes: null, below: 'Moved' }));
 }
 
 function passesUnrecorded(context: SshContext, decision: Decision): boolean {
