@@ -171,6 +171,6 @@ const policy = (namespace: string, name: string): object => ({
     await cluster.must(['delete', 'target', '--all', '-n', one]);
     await eventually('the ProxyConfig is gone', async () => (await cluster.get('proxyconfig', 'sallyport-proxy', one)) === null, 60_000);
     await eventually('the rest is collected', async () => (await cluster.must(['get', 'deployment,service,serviceaccount,role,rolebinding,networkpolicy,poddisruptionbudget', '-n', one, '-l', 'app.kubernetes.io/managed-by=sallyport', '-o', 'name'])).trim() === '', 60_000);
-    expect((await cluster.must(['get', 'secret', '-n', one, '-o', 'name'])).trim().split('\n').sort()).toEqual(['secret/gateway', 'secret/sallyport-proxy-hmac', 'secret/sallyport-proxy-tls']);
+    expect((await cluster.must(['get', 'secret', '-n', one, '-o', 'name'])).trim().split('\n').sort()).toEqual(['secret/gateway', 'secret/sallyport-proxy-hmac', 'secret/sallyport-proxy-ssh', 'secret/sallyport-proxy-tls', 'secret/sallyport-ssh-user-ca']);
   }, 150_000);
 });

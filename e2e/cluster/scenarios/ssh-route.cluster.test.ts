@@ -1,9 +1,14 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { endClients, eventually } from '../../hosts/clients.ts';
+import { endClients, eventually, runClient } from '../../hosts/clients.ts';
 import { openCluster, type Printed } from '../hosts/cluster.ts';
 import { type SshNamespace, startSshNamespace } from '../hosts/ssh-namespace.ts';
 
 const cluster = openCluster();
+const cli = fileURLToPath(new URL('../../../cli/main.ts', import.meta.url));
 
 const policies = `apiVersion: sallyport.dev/v1alpha1
 kind: AccessPolicy
@@ -48,14 +53,40 @@ spec:
     expect((await world.ssh('not-a-token', 'id')).err).toContain('Permission denied');
   });
 
+  test('sallyport ssh and sallyport login work from outside: a ticket opens at whichever replica the Service leads to, and so does a certificate', async () => {
+    const address = (await cluster.get('service', 'web-1', namespace))?.spec?.clusterIP as string;
+    const door = await cluster.forward(address, 22);
+    const directory = mkdtempSync(join(tmpdir(), 'sallyport-ssh-outside-'));
+    try {
+      const [known, token] = [join(directory, 'known_hosts'), join(directory, 'token')];
+      const hostKey = (await world.learnHostKeys()).trim().split(' ').slice(1).join(' ');
+      writeFileSync(known, `[127.0.0.1]:${door.port} ${hostKey}\n`);
+      writeFileSync(token, alice, { mode: 0o600 });
+      const environment: NodeJS.ProcessEnv = { PATH: process.env['PATH'] ?? '', HOME: directory, XDG_CONFIG_HOME: directory };
+      const sallyport = (...words: readonly string[]): Promise<{ readonly code: number | null; readonly out: string; readonly err: string }> => runClient(process.execPath, ['--disable-warning=ExperimentalWarning', cli, ...words], environment, '');
+      // Each takes two connections, one for the ticket and one with it: eight times on one replica of two would be a rare accident.
+      for (let round = 0; round < 8; round += 1) {
+        expect(await sallyport('ssh', '--token-file', token, '--known-hosts', known, `deploy@127.0.0.1:${door.port}`, '--', 'id', '-un')).toEqual({ code: 0, out: 'deploy\n', err: '' });
+      }
+      expect(await sallyport('login', '--token-file', token, '--known-hosts', known, `127.0.0.1:${door.port}`)).toMatchObject({ code: 0, out: expect.stringContaining(`for namespace ${namespace}`) });
+      const config = /Include "([^"]+)"/.exec((await sallyport('login', '--token-file', token, '--known-hosts', known, `127.0.0.1:${door.port}`)).out)?.[1] ?? '';
+      for (let round = 0; round < 4; round += 1) {
+        expect(await runClient('ssh', ['-F', config, '-p', String(door.port), '-o', `UserKnownHostsFile=${known}`, '-o', 'BatchMode=yes', 'deploy@127.0.0.1', 'id', '-un'], environment, '')).toEqual({ code: 0, out: 'deploy\n', err: '' });
+      }
+    } finally {
+      door.close();
+      rmSync(directory, { recursive: true });
+    }
+  }, 120_000);
+
   test('a held sudo runs once another person has approved it by kubectl, and only then', async () => {
-    const held = world.live(alice, 'sudo echo privileged');
+    const held = world.live(alice, 'sudo cat /etc/group');
     const request = await eventually('a request is pending', async () => (await cluster.list('areq', namespace)).find(({ status }) => status?.phase === 'Pending'), 20_000);
     expect(request.spec).toMatchObject({ requester: { username: 'oidc:alice@bank.example' } });
     const own = await cluster.kubectl(['apply', '-f', '-'], { token: alice, input: decisionOn(request, 'oidc:alice@bank.example') });
     expect(own.code).toBe(1);
     await cluster.apply(decisionOn(request, 'oidc:bob@bank.example'), { token: bob });
-    await held.until(/^privileged$/m);
+    await held.until(/^deploy:x:1001:/m);
     await held.end();
     expect((await cluster.get('areq', request.metadata.name, namespace))?.status).toMatchObject({ phase: 'Approved', use: { state: 'Used' } });
   });
