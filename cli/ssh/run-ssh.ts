@@ -19,19 +19,20 @@ export async function runSsh(to: SshHost, ticket: string, args: readonly string[
     // It is used once, so it is given once; any other question (a host key, a passphrase) is answered with no.
     await writeFile(askpass, `#!/bin/sh\ncase "$1" in *assword*) cat '${folder}/ticket' && rm -f '${folder}/ticket' ;; *) exit 1 ;; esac\n`, { mode: 0o700 });
     const child = spawn('ssh', [
-      ...(options.configFile === undefined ? [] : ['-F', options.configFile]), ...(options.knownHosts === undefined ? [] : ['-o', `UserKnownHostsFile=${options.knownHosts}`]),
+      ...(options.configFile === undefined ? [] : ['-F', options.configFile]), ...(options.knownHosts === undefined ? [] : ['-o', `UserKnownHostsFile="${options.knownHosts}"`, '-o', 'GlobalKnownHostsFile=/dev/null']),
       '-o', 'PreferredAuthentications=password', '-o', 'PubkeyAuthentication=no', '-o', 'NumberOfPasswordPrompts=1', '-o', 'StrictHostKeyChecking=yes', '-l', to.account, '-p', String(to.port), to.name, ...args,
     ], { stdio: 'inherit', env: { ...options.env, SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: 'force' } });
     // Ctrl-C is for what runs over there; `ssh` says when it is over.
     const ignore = (): void => undefined;
-    process.on('SIGINT', ignore);
+    const endIt = (signal: NodeJS.Signals): void => void child.kill(signal);
+    process.on('SIGINT', ignore).on('SIGTERM', endIt).on('SIGHUP', endIt);
     try {
       return await new Promise<number>((resolve, reject) => {
         child.once('error', (cause) => reject(new GatewayError('SSH_MISSING', '`ssh` cannot be started', 'install the OpenSSH client', { cause })));
         child.once('close', (status) => resolve(status ?? 255));
       });
     } finally {
-      process.off('SIGINT', ignore);
+      process.off('SIGINT', ignore).off('SIGTERM', endIt).off('SIGHUP', endIt);
     }
   } finally {
     await rm(folder, { recursive: true, force: true });

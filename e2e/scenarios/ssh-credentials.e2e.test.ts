@@ -299,6 +299,30 @@ scenario('limits', () => {
     expect(at.door.outcomes).toEqual([expect.objectContaining({ outcome: 'failed', denial: expect.objectContaining({ code: 'STARTUP_TIMEOUT' }) })]);
   });
 
+  test('sockets that say nothing are gone when their time is over, and slow no login meanwhile', async () => {
+    await using at = await place({ handshakeMs: 4_000 });
+    const ticketed = async (): Promise<number> => {
+      const ticket = await ticketFor(at);
+      const started = performance.now();
+      expect(await login(at.door.port, 'deploy', withPassword('deploy', ticket))).not.toBeNull();
+      return performance.now() - started;
+    };
+    const median = (times: readonly number[]): number => [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)] ?? 0;
+    const timed = async (): Promise<readonly number[]> => {
+      const times: number[] = [];
+      for (let i = 0; i < 15; i += 1) times.push(await ticketed());
+      return times;
+    };
+    await timed();
+    const alone = await timed();
+    const silent = Array.from({ length: 50 }, () => connect(at.door.port, '127.0.0.1').on('error', () => undefined).resume());
+    const gone = Promise.all(silent.map((socket) => new Promise<void>((resolve) => void socket.once('close', () => resolve()))));
+    const beside = await timed();
+    process.stdout.write(`login: median ${median(alone).toFixed(1)} ms alone, ${median(beside).toFixed(1)} ms beside 50 silent sockets; slowest ${Math.max(...alone).toFixed(1)} and ${Math.max(...beside).toFixed(1)} ms\n`);
+    expect(median(beside)).toBeLessThan(median(alone) * 1.5 + 5);
+    await gone;
+  });
+
   test('a user name that is a token is written down nowhere', async () => {
     await using at = await place();
     const token = await tokenOf();

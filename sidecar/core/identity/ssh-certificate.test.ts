@@ -127,6 +127,7 @@ describe('each single defect is refused', () => {
     ['RSA with SHA-1', 'algorithm', () => judge(build({ key: rsa(3_072) }), { algorithm: 'ssh-rsa-cert-v01@openssh.com' })],
     ['the name of an object\'s own method', 'algorithm', () => judge(build(), { algorithm: 'toString' })],
     ['a certificate of another type than the algorithm', 'form', () => judge(build({ key: p256() }))],
+    ['a certificate that names another type, its fields being right', 'form', () => judge(build({ blobType: 'ssh-ed25519-cert-v02@openssh.com' }))],
     ['RSA of 2048 bits', 'form', () => { const key = rsa(2_048); return judge(build({ key }), { algorithm: key.algorithm, proof: { data, signature: key.sign(data) } }); }],
     ['an RSA exponent of 40 bits', 'form', () => { const key = rsa(3_072); return judge(build({ key, fields: Buffer.concat([sshString(Buffer.from([1, 0, 0, 0, 1])), key.fields.subarray(7)]) }), { algorithm: key.algorithm }); }],
     ['an RSA number that is negative', 'form', () => judge(build({ key: rsa(3_072), fields: Buffer.concat([sshString(Buffer.from([3])), sshString(Buffer.alloc(384, 0xff))]) }), { algorithm: 'rsa-sha2-512-cert-v01@openssh.com' })],

@@ -5,7 +5,7 @@ import type { AuthenticationAsk, Proven } from './outcome.ts';
 import { credentialUser } from '../../core/identity/ssh-identity-extension.ts';
 
 /** Bounds of the subsystem (ssh.md 3.4). */
-export const subsystemLimits = { requestBytes: 16_384, ms: 30_000 } as const;
+export const subsystemLimits = { requestBytes: 16_384, ms: 30_000, sessions: 4 } as const;
 
 /**
  * Serves a connection that came for a credential: one session, one subsystem `credential@sallyport.dev`, one request, one answer, the end. Everything else is refused.
@@ -32,8 +32,10 @@ export async function serveCredentialConnection(served: ServedConnection, proven
       serveRequest(channel, proven, ask, deps).catch(served.fail).finally(() => served.end());
     });
   };
+  let sessions = 0;
   connection.on('session', (accept, reject) => {
-    if (isTaken) return void reject();
+    sessions += 1;
+    if (isTaken || sessions > subsystemLimits.sessions) return void reject();
     serve(accept());
   });
   await over.promise;
