@@ -343,6 +343,8 @@ function walkRedirections(place: Place, redirections: readonly Redirection[]): P
       bashOnly(place, '{name}>', source);
       nameVariable(place, descriptor.name, source);
     }
+    // dash reads the first digit as a word.
+    if (descriptor?.type === 'FileDescriptor' && descriptor.value > 9) bashOnly(place, 'a descriptor over 9', source);
     const standard = descriptor === undefined || (descriptor.type === 'FileDescriptor' && descriptor.value === 0);
     if (redirection.type === 'HereDoc') {
       if (redirection.closing === undefined) unknown(place, 'a here-document has no end', source);

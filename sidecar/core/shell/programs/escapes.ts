@@ -7,7 +7,7 @@ interface Escape { readonly options: RegExp; readonly anywhere?: RegExp }
 const escapes: Readonly<Record<string, Escape>> = {
   // Single letters stand in clusters in front of the first that takes an argument; long options may be cut short.
   tar: { options: /^-(?!-)[^bCfFgHIKLNTVX]*[IFT]|^--(?:to-c|ch.*-a|checkpoint-a|us|i(?:n(?:f|$)|$)|new-v|rs|rm|fil|ow-c)/u, anywhere: /^--(?:to|ch|u|r|inf|new|fil)[a-z-]*(?:command|action|prog|script|from)/u },
-  rsync: { options: /^-(?!-)[^fBT@]*[eM]|^--(?:rs|rem|config|daemon|dparam)/u },
+  rsync: { options: /^-(?!-)[^fBT@]*[eM]|^--(?:rsh|rsync-path|remote-option|config|daemon|dparam)/u },
   sort: { options: /^--co/u },
   scp: { options: /^-(?!-)[^cFiJlPX]*[SoFD]/u },
   split: { options: /^--fi/u },

@@ -140,7 +140,7 @@ export const readSu: ProgramReader = (words) => readSuOptions(words, false);
 /** `runuser -u USER [--] COMMAND...`, or as `su`. */
 export const readRunuser: ProgramReader = (words) => readSuOptions(words, true);
 
-const suSpec = optionSpec('c: f g: G: l m p P w: command: fast group: supp-group: login preserve-environment pty whitelist-environment: s! shell! session-command: u: user: T no-pty');
+const suSpec = optionSpec('c: f g: G: l m p P w: command: fast group: supp-group: login preserve-environment pty whitelist-environment: s: shell: session-command: u: user: T no-pty');
 
 function readSuOptions(words: readonly ShellWord[], runuser: boolean): ProgramReading {
   const options: ReadOption[] = [];
@@ -158,6 +158,8 @@ function readSuOptions(words: readonly ShellWord[], runuser: boolean): ProgramRe
     operands.push(operand);
     rest = after;
   }
+  const shells = options.filter(({ name }) => name === 's' || name === 'shell').map(({ value }) => value);
+  if (!shells.every((shell) => shell?.kind === 'static' && /^\/(?:usr\/)?bin\/(?:ba|da)?sh$/u.test(shell.text))) return unclear('the shell of the user is not known');
   const users = operands.filter((word) => word.kind === 'dynamic' || word.text !== '-');
   const texts = options.filter(({ name }) => name === 'c' || name === 'command' || name === 'session-command').map(({ value }) => value);
   if (texts.length !== 1 || texts[0]?.kind !== 'static') return unclear(texts.length === 0 ? 'without a command it starts a shell' : 'the shell text is an expansion');
