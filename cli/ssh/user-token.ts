@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { IdentityProvider } from '../../contract/proxy-config.ts';
-import { sleep, systemClock } from '../../runtime/clock.ts';
+import { systemClock } from '../../runtime/clock.ts';
 import { createDeviceLogin } from '../../sidecar/adapters/device-login.ts';
 import { type CommandIo, GatewayError, readToken } from '../gateway-client.ts';
 
@@ -45,7 +46,8 @@ async function loginInBrowser(issuer: string, clientId: string, caBundle: string
   io.stderr.write(`To log in, open ${grant.verificationUriComplete ?? grant.verificationUri} and enter ${grant.userCode}\n`);
   let { intervalMs } = grant;
   for (const endMs = clock.monotonicMs() + grant.expiresInMs; clock.monotonicMs() < endMs;) {
-    await sleep(clock, intervalMs, never);
+    // The clock's own timers would let the program end here.
+    await pause(intervalMs);
     const polled = await grant.poll(never);
     if (polled.outcome === 'token') return polled.token;
     if (polled.outcome === 'slower') intervalMs += 5_000;

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { findAsset } from '../../tools/e2e-assets.ts';
 import { eventually } from '../hosts/gateway-process.ts';
@@ -33,8 +34,8 @@ afterAll(async () => {
   if (isPossible) await world[Symbol.asyncDispose]();
 });
 
-function run(program: string, args: readonly string[], onText: (text: string) => void = () => undefined): Promise<{ readonly status: number | null; readonly stdout: string; readonly stderr: string }> {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, SSH_AUTH_SOCK: '' } });
+function run(program: string, args: readonly string[], onText: (text: string) => void = () => undefined, env: Readonly<Record<string, string>> = {}): Promise<{ readonly status: number | null; readonly stdout: string; readonly stderr: string }> {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, SSH_AUTH_SOCK: '', ...env } });
   let [stdout, stderr] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text; });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -94,6 +95,13 @@ scenario('after `sallyport login` ssh and scp work in batch mode with the certif
   const refused = await run('ssh', [...batch, 'web', 'id -un']);
   expect([refused.status, refused.stderr]).toEqual([126, expect.stringContaining('AUTH_METHOD_REFUSED')]);
   world.writeConfig('policy.yaml', sshPolicy([usualRule]));
+});
+
+scenario('`sallyport login` without a token goes through the browser at the issuer that it is told', async () => {
+  const program = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
+  const args = ['--disable-warning=ExperimentalWarning', program, 'login', '--issuer', world.issuer.issuer, '--client-id', 'sallyport-cli', '--ca-file', world.caFile, '--known-hosts', knownHosts, '--ssh-config', '/dev/null', place];
+  const ran = await run(process.execPath, args, approving(), { HOME: world.root, SALLYPORT_CONFIG_DIR: join(world.root, 'browser') });
+  expect(ran).toMatchObject({ status: 0, stdout: expect.stringContaining('logged in as oidc:ada@bank.example for namespace default until ') });
 });
 
 scenario('what was minted is on record, and no ticket, certificate or token is in any file of the gateway', async () => {
