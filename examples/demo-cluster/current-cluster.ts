@@ -40,6 +40,8 @@ export async function currentCluster(context: string, image: string): Promise<Pl
     name: `the cluster of your context ${context}`, isLasting: true, image: { repository, tag }, run,
     // What Docker's official image wants; an image with another user or folder: PG_UID, PG_DATA.
     database: { image: official, client: process.env['CLIENT_IMAGE'] ?? official, uid: Number(process.env['PG_UID'] ?? 999), data: process.env['PG_DATA'] ?? '/var/lib/postgresql', args: ['-c', 'ssl=on', '-c', 'ssl_cert_file=/tls/tls.crt', '-c', 'ssl_key_file=/tls/tls.key'] },
+    // No public image fits: `SSH_IMAGE` and a `CLIENT_IMAGE` with ssh, both built from e2e/cluster/images.
+    sshImage: process.env['SSH_IMAGE'] ?? null,
     live: (program, args) => startClient(program, args, process.env),
     tokenOf: (person) => signToken({ key, issuer, audience }, { sub: person, email: `${person}@bank.example`, groups: people[person] }),
     kubeconfigOf: (person) => certificateOf(person, directory, must),

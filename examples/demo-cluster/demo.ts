@@ -7,6 +7,7 @@ import { eventually, type LiveProgram, type Ran } from '../../e2e/hosts/clients.
 import { currentCluster, currentContext } from './current-cluster.ts';
 import { databaseYaml } from './database.ts';
 import { ownNode } from './own-node.ts';
+import { sshHost } from './ssh-host.ts';
 import type { Person, Place } from './place.ts';
 
 // The main job on a real cluster: install, describe, connect, hold, approve, revoke. `make demo-cluster`; each step is checked, exit status 1 when one goes wrong.
@@ -101,9 +102,60 @@ async function story(at: Place): Promise<void> {
   step('While she works, the team deletes the policy: her session ends, and no new one opens');
   await revoked(at);
 
+  if (at.sshImage !== null) await sshStory(at, at.sshImage);
+  else say('\nThe SSH part is left out: it needs SSH_IMAGE and a CLIENT_IMAGE with ssh (e2e/cluster/images).');
+
   step('What happened is there to read');
   await eventually('sessions are shown', async () => / Ended /.test((await at.run('kubectl', ['get', 'asess', '-n', 'payments'])).out), 60_000);
   await kubectl(['get', 'asess,areq', '-n', 'payments'], {}, (text) => text.includes('oidc:alice@bank.example'));
+}
+
+async function sshStory(at: Place, image: string): Promise<void> {
+  step('The same for a host with sshd: one Target, one AccessPolicy; the gateway\'s host key is published');
+  const host = sshHost(image);
+  await kubectl(['apply', '-f', '-'], { input: host.yaml, quiet: true, shown: 'kubectl apply -f web.yaml' });
+  await kubectl(['wait', '--for=condition=Ready', 'pod/web', '-n', 'payments', '--timeout=120s']);
+  await kubectl(['apply', '-f', '-'], { input: readFileSync(file('ssh-target.yaml'), 'utf8').replace('HOST_KEY"', `${host.hostKey}"`), shown: 'kubectl apply -f ssh-target.yaml' });
+  await kubectl(['apply', '-f', '-'], { input: readFileSync(file('ssh-policy.yaml'), 'utf8'), shown: 'kubectl apply -f ssh-policy.yaml' });
+  await kubectl(['wait', '--for=condition=Ready', 'target/web-1', 'accesspolicy/oncall-hosts', '-n', 'payments', '--timeout=120s']);
+  await kubectl(['get', 'tgt', '-n', 'payments'], {}, (text) => /web-1 +web-1\.payments:22 +True +2\/2/.test(text));
+  const known = (await at.run('kubectl', ['get', 'configmap', 'sallyport-ssh-known-hosts', '-n', 'payments', '-o', 'jsonpath={.data.known_hosts}'])).out;
+  await at.run('kubectl', ['exec', '-i', '-n', 'payments', 'client', '--', 'sh', '-c', 'cat > /tmp/known_hosts'], known);
+  await at.run('kubectl', ['exec', '-i', '-n', 'payments', 'client', '--', 'sh', '-c', 'cat > /tmp/askpass && chmod 700 /tmp/askpass'], '#!/bin/sh\necho "$TOKEN"\n');
+
+  step('Alice uses stock ssh. What no rule names is denied, what needs more rights waits for a second person');
+  await ssh(at, 'id', (text) => text.includes('uid=1001(deploy)'));
+  await ssh(at, 'rm -fr /srv', (text) => text.includes('COMMAND_DENIED'));
+  await ssh(at, 'ls /; id', (text) => text.includes('COMMAND_NOT_ALLOWED'));
+  const held = await liveSsh(at, 'sudo cat /etc/group');
+  const [, request = ''] = await held.until(/(r-[0-9a-f]{20}-\d+)/);
+  for (const line of held.text().trimEnd().split('\n')) say(`  ${line}`);
+  await approve(at, 'bob', request, (_text, failed) => !failed);
+  await held.until(/^deploy:x:1001:/m);
+  show({ code: 0, out: 'root:x:0: …', err: '' }, () => true);
+  await held.end();
+
+  step('A command runs while its policy is deleted: it is cut');
+  const running = await liveSsh(at, 'id; sleep 300');
+  await running.until(/uid=1001/);
+  await kubectl(['delete', 'apol', 'oncall-hosts', '-n', 'payments']);
+  const deletedMs = performance.now();
+  const [line = ''] = await running.until(/sallyport:[^\n]*SESSION_REVOKED[^\n]*/);
+  show({ code: 0, out: `${line}\n(${Math.round(performance.now() - deletedMs)} ms after kubectl had answered)`, err: '' }, () => performance.now() - deletedMs < 5_000);
+  await running.end();
+}
+
+async function ssh(at: Place, command: string, expected: Expected): Promise<void> {
+  const session = await liveSsh(at, command);
+  show(await session.end(), expected);
+}
+
+async function liveSsh(at: Place, command: string): Promise<LiveProgram> {
+  say(`  (alice) $ ssh deploy@web-1.payments '${command}'`);
+  const options = ['StrictHostKeyChecking=yes', 'UserKnownHostsFile=/tmp/known_hosts', 'PreferredAuthentications=password'].flatMap((option) => ['-o', option]);
+  const session = at.live('kubectl', ['exec', '-i', '-n', 'payments', 'client', '--', 'sh', '-c', 'IFS= read -r TOKEN; export TOKEN SSH_ASKPASS=/tmp/askpass SSH_ASKPASS_REQUIRE=force; exec ssh "$@"', 'ssh', ...options, 'deploy@web-1.payments', command]);
+  session.say(await at.tokenOf('alice'));
+  return session;
 }
 
 async function fillDatabase(at: Place): Promise<void> {

@@ -17,7 +17,7 @@ export async function ownNode(say: (text: string) => void): Promise<Place> {
   const tokenOf: Place['tokenOf'] = (person) => cluster.tokenOf(person, people[person]);
   return {
     name: 'a Kubernetes node of our own', isLasting: false, image: facts.image,
-    database: { image: testImages.postgres, client: testImages.client, uid: 70, data: '/data', args: [] },
+    database: { image: testImages.postgres, client: testImages.client, uid: 70, data: '/data', args: [] }, sshImage: testImages.sshd,
     run: cluster.inside, tokenOf,
     live: (program, args) => startClient('nsenter', ['-t', String(facts.initPid), '-m', '-n', '-u', '-p', '--', program, ...args], environment),
     kubeconfigOf: async (person) => {

@@ -14,6 +14,8 @@ export interface Place extends AsyncDisposable {
   readonly image: { readonly repository: string; readonly tag: string };
   /** Images of the database and of a pod with psql; user id and folder of the data as the database's image wants them. */
   readonly database: { readonly image: string; readonly client: string; readonly uid: number; readonly data: string; readonly args: readonly string[] };
+  /** Image of an SSH host, as `e2e/cluster/images` makes it; the client's has ssh then. Null: the demo leaves SSH out. */
+  readonly sshImage: string | null;
   /** Runs kubectl, helm or another program where they reach the cluster, as its administrator. */
   run(program: string, args: readonly string[], input?: string): Promise<Ran>;
   /** The same with its input open. */
