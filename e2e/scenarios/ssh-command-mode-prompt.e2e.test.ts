@@ -1,5 +1,5 @@
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { findAsset } from '../../tools/e2e-assets.ts';
@@ -12,6 +12,13 @@ const rules: readonly ShortRule[] = [
   { name: 'prompt', action: 'Allow', ssh: { level: 'CommandMode' } },
   { name: 'look', action: 'Allow', ssh: { commands: ['ls **', 'cd *', 'pwd', 'echo **', 'sleep *', 'cat **', 'false', 'printf **', 'seq *', 'date **'] } },
 ];
+
+/** Whoever runs the tests unless it is root; for root an account of the machine that has a shell, since sshd sends no signals to commands of root. */
+const ordinaryAccount = process.getuid?.() === 0 ? accountWithShell() : userInfo().username;
+
+function accountWithShell(): string | null {
+  return readFileSync('/etc/passwd', 'utf8').split('\n').map((line) => line.split(':')).find(([, , uid, , , , shell]) => Number(uid) > 0 && shell === '/bin/bash')?.[0] ?? null;
+}
 
 (['sshd', 'ssh', 'ssh-native'].some((name) => findAsset(name as 'ssh') === null) ? describe.skip : describe)('the prompt of a shell at CommandMode, with OpenSSH on a terminal', () => {
   let sshd: OpenSsh;
@@ -154,6 +161,23 @@ const rules: readonly ShortRule[] = [
     expect(Date.now() - start).toBeLessThan(6000);
     terminal.type('echo alive\r');
     await terminal.expect('2004lalive\r\n');
+  });
+
+  (ordinaryAccount === null ? test.skip : test)('one Ctrl-C interrupts a command of an ordinary account', async () => {
+    // An account without a password is locked for sshd itself, and not for PAM; it reads the keys as the account.
+    await using server = await startOpenSsh(process.getuid?.() === 0 ? { config: ['UsePAM yes'] } : {});
+    chmodSync(server.folder, 0o755);
+    await using ordinary = await startShellDoor({ sshd: { ...server, account: ordinaryAccount ?? '' }, policy: { rules } });
+    await using terminal = startTerminal(['ssh', ...sshOptions(ordinary.port), `${ordinaryAccount}@127.0.0.1`]);
+    await terminal.expect('~$ ');
+    terminal.type('sleep 30\r');
+    await until(() => ordinary.events.some(({ code }) => code === 'exec.intent'));
+    await terminal.expect('sleep 30\r\n');
+    const start = Date.now();
+    terminal.type('\x03');
+    await terminal.expect('[130] ');
+    expect(Date.now() - start).toBeLessThan(1500);
+    expect(ordinary.events.at(-1)?.facts).toMatchObject({ exit_signal: 'INT', exit_seen: true, stop_requested: false });
   });
 
   test('Tab completes files where the policy lets ls be run, programs that rules name, and says what fits', async () => {

@@ -7,6 +7,7 @@ import type { SshContext, TextMask } from './context.ts';
 import { createCrlf } from './crlf.ts';
 import { type ForwardingOptions, forwardingOptions } from './forwarding/forwarding-options.ts';
 import { relayOutput, type OutputRelay } from './relay-output.ts';
+import { sendSignal } from './send-signal.ts';
 import type { SessionChannel, Terminal } from './session-channel.ts';
 import { stopCommand } from './stop-command.ts';
 import { openOnTarget } from './target-channel.ts';
@@ -166,7 +167,7 @@ class RunningCommand {
     });
     this.#io.listen({
       signal: (name) => {
-        if (this.#io.onSignal?.(name) !== true) channel.signal(name);
+        if (this.#io.onSignal?.(name) !== true) sendSignal(channel, name);
       },
       resize: (terminal) => {
         if (this.#run.terminal === null) return;

@@ -1,4 +1,5 @@
 import type { ClientChannel } from 'ssh2';
+import { sendSignal } from './send-signal.ts';
 
 /** Between TERM and KILL. */
 export const stopGraceMs = 2_000;
@@ -11,11 +12,11 @@ export const stopGraceMs = 2_000;
  */
 export async function stopCommand(channel: ClientChannel, exited: AbortSignal): Promise<void> {
   if (exited.aborted) return;
-  channel.signal('TERM');
+  sendSignal(channel, 'TERM');
   // With end of input a program that only waits for some ends by itself.
   channel.end();
   await aborted(exited, stopGraceMs);
-  if (!exited.aborted) channel.signal('KILL');
+  if (!exited.aborted) sendSignal(channel, 'KILL');
   await aborted(exited, 200);
   channel.close();
 }

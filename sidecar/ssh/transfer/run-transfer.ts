@@ -2,6 +2,7 @@ import type { ClientChannel } from 'ssh2';
 import { deny } from '../../core/errors.ts';
 import { createContentDigest } from '../../core/ssh-files/content-digest.ts';
 import { pump, writeTo } from '../channel-pump.ts';
+import { sendSignal } from '../send-signal.ts';
 import type { SshContext } from '../context.ts';
 import { finishChannel } from '../finish-channel.ts';
 import type { SessionChannel } from '../session-channel.ts';
@@ -78,7 +79,7 @@ export async function runTransfer(context: SshContext, channel: SessionChannel, 
     const upward = pump(stream, AbortSignal.any([stop, running.exited]), guard((chunk) => relay.fromUser(chunk))).then((how) => { if (how === 'ended') target.end(); }, fail);
     const downward = pump(target, stop, guard((chunk) => relay.fromTarget(chunk))).catch(fail);
     const beside = pump(target.stderr, stop, (chunk) => writeTo(stream.stderr, chunk)).catch(fail);
-    channel.listen({ signal: (name) => target.signal(name) });
+    channel.listen({ signal: (name) => sendSignal(target, name) });
     await Promise.all([downward, beside]);
     await running.closed;
     halt.abort();
