@@ -147,7 +147,7 @@ export class ClientChannels {
     while (this.#sessions.size > 0 && !deadline.aborted) await new Promise((resolve) => setTimeout(resolve, 10));
   }
 
-  #session(accept: () => import('ssh2').Session, reject: (text?: string) => void): void {
+  #session(accept: () => Session, reject: (text?: string) => void): void {
     const first = this.#numbers === 0;
     if (this.#held && !first) return this.#reject('channel', 'session', sessionWaits, reject);
     if (this.#sessions.size >= channelLimits.sessions) return this.#reject('channel', 'session', deny('CHANNEL_LIMIT_REACHED'), reject);
@@ -200,9 +200,7 @@ export class ClientChannels {
     const limited = this.#forwards >= channelLimits.forwards || (this.#context === null && this.#waiting.size >= channelLimits.waiting);
     if (this.#held || limited) return this.#reject('channel', type, this.#held ? sessionWaits : deny('CHANNEL_LIMIT_REACHED'), reject);
     this.#forwards += 1;
-    this.#whenOpen('channel', type, reject, async (context) => {
-      await this.#deps.servers.forward(context, asked, accept, reject);
-    }).finally(() => { this.#forwards -= 1; });
+    void this.#whenOpen('channel', type, reject, (context) => this.#deps.servers.forward(context, asked, accept, reject)).finally(() => { this.#forwards -= 1; });
   }
 
   #listen(asked: ForwardListen, accept: ((port?: number) => void) | undefined, reject: (() => void) | undefined): void {
