@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 
 /** How often a writer that waits for room looks whether the other side is still there. */
@@ -7,8 +8,13 @@ const lookMs = 500;
  * Writes bytes and waits until there is room for more, or the stream is over. Never rejects: what is written to a closed stream is lost, as it is on a wire.
  */
 export async function writeTo(stream: Writable, bytes: Uint8Array): Promise<void> {
-  if (!isOpen(stream) || stream.write(bytes)) return;
-  await roomOrEnd(stream);
+  if (!isOpen(stream)) return;
+  const socket = (stream as Writable & { readonly _client?: { readonly _sock?: Socket } })._client?._sock;
+  // ssh2 writes each packet by itself: those of one call go out together.
+  socket?.cork();
+  const hasRoom = stream.write(bytes);
+  if (socket !== undefined) process.nextTick(() => socket.uncork());
+  if (!hasRoom) await roomOrEnd(stream);
 }
 
 /** Waits until everything that was written has been sent, or the stream is over. */
@@ -71,7 +77,11 @@ export async function pump(stream: Readable, stop: AbortSignal, take: (chunk: Ui
       const chunk = stream.read() as Uint8Array | null;
       if (chunk !== null) await take(chunk);
       else if (isEnded) return 'ended';
-      else await more;
+      else {
+        await more;
+        // What one turn of the event loop brings is taken together: fewer and fuller packets leave.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
     }
   } finally {
     stop.removeEventListener('abort', onReadable);
