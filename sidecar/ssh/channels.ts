@@ -1,4 +1,4 @@
-import type { ServerChannel, X11Info } from 'ssh2';
+import type { ServerChannel, Session, X11Info } from 'ssh2';
 import { type Denial, deny } from '../core/errors.ts';
 import { countDenial } from '../core/session/tally.ts';
 import type { ChannelServers, ForwardListen, ForwardOpen } from './channel-servers.ts';
