@@ -15,6 +15,7 @@ export function commandLines(): fc.Arbitrary<CommandLine> {
   return fc.oneof(
     { weight: 2, arbitrary: grammar().map((text) => ({ text, runnable: true })) },
     { weight: 1, arbitrary: fc.tuple(grammar(), fc.array(edit(), { minLength: 1, maxLength: 3 })).map(([text, edits]) => mutate(text, edits)) },
+    { weight: 1, arbitrary: soup() },
   );
 }
 
@@ -94,6 +95,12 @@ function hereDocument(line: fc.Arbitrary<string>): fc.Arbitrary<string> {
 
 function quoteSingle(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** Pieces without any grammar: short, so that a good part of them still parses. */
+function soup(): fc.Arbitrary<CommandLine> {
+  const piece = fc.oneof({ weight: 3, arbitrary: one('p', 'ls', 'rm', 'a', '-x', 'p', 'ls ', ' p', '1', 'in') }, { weight: 4, arbitrary: one(' ', ' ', ' ', '; ', '\n', '|', '&&', '&', ';', '||') }, { weight: 2, arbitrary: one(...variables, '"', "'", '\\', '`', '$(', ')', '(', '{ ', '; }', '"$(', ')"', '<', '>', '>&', '2>', '<<E', '\nE\n', "<<'E'", '<<<', '&>', '#', ' #', '$', "$'", '~', '*', '?', '[', ']', '=', 'x=', '!', '! ', '{', '}', ',', '[[ ', ' ]]', '((', '))', '$((', 'if ', '; then ', '; fi', 'case a in ', ') ', ';;', ' esac', 'time ', '<(', '>(', '\\\n', '-', '2', '2>&1', '>&-', '<&', 'E', '\t', 'a[1]=', '+=', '=(', '$"', '${', '""', "''", '{ p; }', '(p)', '$(p)', '`p`', '"$x"') });
+  return fc.array(piece, { minLength: 2, maxLength: 12 }).map((pieces) => mutate(pieces.join(''), []));
 }
 
 interface Edit { readonly at: number; readonly kind: 'insert' | 'remove' | 'repeat'; readonly piece: string }

@@ -85,6 +85,7 @@ describe('nothing of a text may be left out', () => {
     ['a ( b )', [[0, 1], [4, 5]], 'no subshell'],
     ['a\n;b', [[0, 1], [3, 4]], 'a separator without a command'],
     ['((a))', [[2, 3]], 'arithmetic or subshells'],
+    ['a & & b', [[0, 1], [6, 7]], 'two separators'],
     ['a b', [[0, 2], [1, 3]], 'pieces that overlap'],
     ['a', [[0, 2]], 'a piece beyond the end'],
   ] as const)('%j with pieces %j: %s', (text, places, problem) => {

@@ -105,7 +105,7 @@ function walk(place: Place, node: Node): void {
 }
 
 function walkPipeline(place: Place, node: Extract<Node, { type: 'Pipeline' }>): void {
-  for (const prefix of node.prefixes) leaf(place, 'word', prefix);
+  for (const prefix of node.prefixes) leaf(place, 'prefix', prefix);
   const timed = node.prefixes.some(({ type }) => type === 'Time');
   if (node.prefixes.length > 1) bashOnly(place, 'more than one ! or time', slice(place, node));
   if ((timed && (node.commands[0]?.type !== 'Command' || node.commands[0].name === undefined || node.commands[0].prefix.length > 0)) || node.commands[0]?.type === 'Function') unknown(place, 'what stands behind ! or time is read in two ways', slice(place, node));

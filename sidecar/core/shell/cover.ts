@@ -1,6 +1,7 @@
 /** A piece of a script that the walk has read as a whole, by its place in the source. */
 export interface Leaf {
-  readonly kind: 'word' | 'redirection' | 'function' | 'compound';
+  /** `prefix` is `!` or `time`, behind which a command must follow. */
+  readonly kind: 'word' | 'redirection' | 'function' | 'compound' | 'prefix';
   readonly pos: number;
   readonly end: number;
 }
@@ -16,7 +17,7 @@ export function findGap(source: string, start: number, end: number, leaves: read
   return outline === null ? source.slice(start, end) : checkOutline(outline);
 }
 
-const marks = { word: '\u0001', redirection: '\u0002', function: '\u0003', compound: '\u0001' } as const;
+const marks = { word: '\u0001', redirection: '\u0002', function: '\u0003', compound: '\u0001', prefix: '\u0004' } as const;
 
 /** The source with each piece as one mark; null when pieces overlap. */
 function outlineOf(source: string, start: number, end: number, leaves: readonly Leaf[]): string | null {
@@ -33,7 +34,7 @@ function outlineOf(source: string, start: number, end: number, leaves: readonly 
   return outline + source.slice(at, end);
 }
 
-const tokens = /[ \t]+|\\\n|\n|#[^\n]*|&&|\|\||\|&|\||;;&|;;|;&|;|&|\(|\)|(?:if|then|elif|else|fi|for|while|until|do|done|case|in|esac|select|function|time|coproc)(?![^\s;&|()#\u0001-\u0003])|[{}!](?![^\s;&|()\u0001-\u0003])|[\u0001-\u0003]/uy;
+const tokens = /[ \t]+|\\\n|\n|#[^\n]*|&&|\|\||\|&|\||;;&|;;|;&|;|&|\(|\)|(?:if|then|elif|else|fi|for|while|until|do|done|case|in|esac|select|function|time|coproc)(?![^\s;&|()#\u0001-\u0004])|[{}!](?![^\s;&|()\u0001-\u0004])|[\u0001-\u0004]/uy;
 
 const separators: ReadonlySet<string> = new Set([';', '&', '&&', '||', '|', '|&']);
 
@@ -55,7 +56,7 @@ function checkOutline(outline: string): string | null {
     if (token === '(' && outline[at - 1] === '(') return place;
     // `name (` is a function's beginning and nothing else.
     if (token === '(' && last === marks.word) return place;
-    const wordLike = /^[a-z{}!\u0001\u0003]/u.test(token);
+    const wordLike = /^[a-z{}!\u0001\u0003\u0004]/u.test(token);
     if (wordLike && touching !== null) return place;
     touching = wordLike ? 'word' : token === marks.redirection ? 'redirection' : null;
     if (!/^[ \t#]/u.test(token)) last = token;
