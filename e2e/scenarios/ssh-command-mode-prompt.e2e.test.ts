@@ -170,9 +170,8 @@ function accountWithShell(): string | null {
     await using ordinary = await startShellDoor({ sshd: { ...server, account: ordinaryAccount ?? '' }, policy: { rules } });
     await using terminal = startTerminal(['ssh', ...sshOptions(ordinary.port), `${ordinaryAccount}@127.0.0.1`]);
     await terminal.expect('~$ ');
-    terminal.type('sleep 30\r');
-    await until(() => ordinary.events.some(({ code }) => code === 'exec.intent'));
-    await terminal.expect('sleep 30\r\n');
+    terminal.type('echo begun; sleep 30\r');
+    await terminal.expect('2004lbegun\r\n');
     const start = Date.now();
     terminal.type('\x03');
     await terminal.expect('[130] ');

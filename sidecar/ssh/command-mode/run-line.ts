@@ -77,15 +77,20 @@ async function runWithoutTerminal({ context, channel, input, screen, cast }: She
   const stop = new AbortController();
   let listener: ChannelListener = {};
   let presses = 0;
+  let isWaiting = false;
   const press = (): void => {
     presses += 1;
     screen.draw('^C\r\n');
-    if (presses === 1) listener.signal?.('INT');
-    else stop.abort();
+    if (presses > 1) stop.abort();
+    else if (listener.signal === undefined) isWaiting = true;
+    else listener.signal('INT');
   };
   const listen: CommandIo['listen'] = (next) => {
     listener = next;
     channel.listen(next);
+    // Pressed while the target was still opening its channel.
+    if (isWaiting) next.signal?.('INT');
+    isWaiting = false;
   };
   const unwatch = watchInterrupts(channel, input, press);
   const collected = collect === null ? null : openCollector(collect.limitBytes);
