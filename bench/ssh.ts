@@ -147,7 +147,7 @@ async function reportCopies(direction: 'download' | 'upload'): Promise<void> {
   const rates = new Map<Way, number[]>(plainWays.map((way) => [way, []]));
   for (let round = 0; round < rounds; round++) {
     for (const way of shuffled(plainWays)) {
-      const args = direction === 'download' ? [`${hosts[way]}:${file}`, '/dev/null'] : [file, `${hosts[way]}:${file}.up`];
+      const args = direction === 'download' ? [`${hosts[way]}:${file}`, `${file}.down`] : [file, `${hosts[way]}:${file}.up`];
       const began = performance.now();
       const [status] = (await once(spawn('scp', ['-q', '-F', config, ...args], { stdio: ['ignore', 'ignore', 'inherit'], env: environment() }), 'close')) as [number | null];
       if (status !== 0) throw new Error(`${way}: scp ended with ${status}`);

