@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import pg from 'pg';
 import { startWorld, type World } from '../hosts/gateway.ts';
 import { freePort } from '../hosts/postgres.ts';
-import { fillCase, type LeakCase, splitSetup } from './leak-case.ts';
+import { fillCase, isAnsweredByCells, type LeakCase, splitSetup } from './leak-case.ts';
 import { type Answer, openRaw, type RawClient, type RawTarget, readFields } from './raw-client.ts';
 import { searchReceived, searchStored } from './reveals.ts';
 
@@ -323,11 +323,6 @@ async function checkSession(client: RawClient, run: Run): Promise<void> {
   const after = await client.query('select id, name from people where id = 1');
   const failed = errorOf(after);
   if (after.closed || failed?.get('V') === 'FATAL') run.problem ??= 'the session did not go on';
-}
-
-/** The answer to the question stands in cells of the result: where they show something else, nothing is told. Others answer by an error, a count of rows or by time: they may not run. */
-function isAnsweredByCells(item: LeakCase): boolean {
-  return item.reveals.every((reveal) => typeof reveal === 'object' && 'cells' in reveal);
 }
 
 function errorOf(answer: Answer): ReadonlyMap<string, string> | null {

@@ -72,3 +72,8 @@ export function splitSetup(setup: readonly string[]): { readonly before: readonl
   if (start === -1 || end < start) return null;
   return { before: setup.slice(0, start), asApp: setup.slice(start + 1, end).filter((sql) => sql !== 'set role app' && sql !== 'reset role'), after: setup.slice(end + 1) };
 }
+
+/** The answer to the question stands in cells of the result: where they show something else, nothing is told. Others answer by an error, a count of rows or by time: they may not run. */
+export function isAnsweredByCells(item: LeakCase): boolean {
+  return item.reveals.every((reveal) => typeof reveal === 'object' && 'cells' in reveal);
+}

@@ -101,10 +101,10 @@ const refusedStatements: readonly string[] = [
   'create schema s create table t (a int)',
   // expressions that can fail, choose or count
   'select pay + 1 from hr.staff', 'select -pay from hr.staff', 'select iban::int from hr.staff', 'select born::timestamp from hr.staff',
-  "select nullif(iban, 'DE00') from hr.staff", "select greatest(iban, 'a') from hr.staff", 
-  
-  'select ascii(iban) from hr.staff', 
-  "select iban ~ '^D' from hr.staff", 
+  "select nullif(iban, 'DE00') from hr.staff", "select greatest(iban, 'a') from hr.staff",
+
+  'select ascii(iban) from hr.staff',
+  "select iban ~ '^D' from hr.staff",
   'select string_agg(iban, name) from hr.staff',
   'select array_agg(s) from hr.staff s', 'select percentile_cont(0.5) within group (order by pay) from hr.staff',
   'select lag(iban) over () from hr.staff', 'select count(*) over (partition by iban) from hr.staff', 'select rank() over w from hr.staff window w as (order by pay)',
@@ -129,7 +129,7 @@ const refusedStatements: readonly string[] = [
   'select (select y from (select 1) d(iban), (select iban as y) q limit 1) || 1 from hr.staff',
   // other columns of the same names, deeper levels
   'select (select total from orders where orders.total = staff.pay) from hr.staff', 'select q.c from (select pay + 1 as c from hr.staff) q', 'select n + 0 from (select pay from hr.staff) q(n)',
-  'select u || u from staff_view where i is not null', 'select id from staff_view order by i', 'select lower(shown) from hr.pay2 where shown is null', 'select max(i) from second_view', 
+  'select u || u from staff_view where i is not null', 'select id from staff_view order by i', 'select lower(shown) from hr.pay2 where shown is null', 'select max(i) from second_view',
   // writes that move values, or ask by failing
   'insert into orders (id, total) select id, pay from hr.staff', 'insert into hr.staff (id, name) select id, iban from hr.staff', 'insert into hr.staff (id, iban) select id, iban from hr.staff', 'insert into orders (total) values ((select pay from hr.staff limit 1))',
   'update hr.staff set name = iban', 'update hr.staff set name = iban returning name', 'update hr.staff set (name, note) = (select iban, born::text from hr.staff limit 1)', 'update orders set total = s.pay from hr.staff s where s.id = staff_id', 'update hr.staff set iban = name where iban is null',
