@@ -52,7 +52,8 @@ export async function connectSshTarget(permit: Permit, ask: { readonly account: 
   const { target } = permit;
   if (!('ssh' in target)) throw new TypeError('the permit is not for an SSH target');
   if (!target.ssh.accounts.includes(ask.account)) throw new TypeError('the account is none of the target');
-  const secret = target.ssh.accountCredentials[ask.account] ?? target.ssh.credentialsSecret;
+  const own = Object.hasOwn(target.ssh.accountCredentials, ask.account) ? target.ssh.accountCredentials[ask.account] : undefined;
+  const secret = own ?? target.ssh.credentialsSecret;
   const limited = { ...deps, signal: AbortSignal.any([deps.signal, AbortSignal.timeout(deps.deadlineMs)]) };
   const login = async (): Promise<SshUpstream> => openOnce(target, ask, secret, await readTargetCredential(secret, deps.secrets), limited);
   try {
