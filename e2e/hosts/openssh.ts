@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +31,8 @@ export interface OpenSshOptions {
   readonly hostKeys?: readonly KeyKind[];
   /** Lines of sshd_config that stand before ours; the first value of a keyword counts. */
   readonly config?: readonly string[];
+  /** Where root runs the tests: an ordinary account of this name, that only this sshd knows (a mount namespace of its own). */
+  readonly ordinaryAccount?: string;
 }
 
 /** A real sshd on a private loopback port, with authorized keys of its own. */
@@ -63,7 +65,9 @@ export async function startOpenSsh(options: OpenSshOptions = {}): Promise<OpenSs
     'LogLevel VERBOSE', 'MaxStartups 200', 'MaxSessions 200', 'Subsystem sftp internal-sftp', 'AcceptEnv LANG LC_*', '',
   ].join('\n'));
   if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true });
-  const child = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', join(folder, 'sshd_config')], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const sshd = ['/usr/sbin/sshd', '-D', '-e', '-f', join(folder, 'sshd_config')];
+  const [program = '', ...args] = options.ordinaryAccount === undefined ? sshd : withAccount(folder, options.ordinaryAccount, sshd);
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => void (log += text));
   await untilListening(port, child, () => log);
@@ -75,6 +79,15 @@ export async function startOpenSsh(options: OpenSshOptions = {}): Promise<OpenSs
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A command in a mount namespace whose passwd and shadow know one account more, which logs in with the same keys. */
+function withAccount(folder: string, name: string, command: readonly string[]): readonly string[] {
+  // It reads its authorized keys there.
+  chmodSync(folder, 0o755);
+  writeFileSync(join(folder, 'passwd'), `${readFileSync('/etc/passwd', 'utf8')}${name}:x:48231:48231::/tmp:/bin/bash\n`);
+  writeFileSync(join(folder, 'shadow'), `${readFileSync('/etc/shadow', 'utf8')}${name}:*:20000::::::\n`, { mode: 0o600 });
+  return ['unshare', '-m', 'sh', '-c', 'mount --bind "$0/passwd" /etc/passwd && mount --bind "$0/shadow" /etc/shadow && exec "$@"', folder, ...command];
 }
 
 /** A port that nobody listens on now. */
