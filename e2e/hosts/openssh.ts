@@ -90,13 +90,16 @@ function withAccount(folder: string, name: string, command: readonly string[]): 
   return ['unshare', '-m', 'sh', '-c', 'mount --bind "$0/passwd" /etc/passwd && mount --bind "$0/shadow" /etc/shadow && exec "$@"', folder, ...command];
 }
 
-/** A port that nobody listens on now. */
+/** A port that nobody listens on now, out of those that the system takes for outgoing connections, so that none of these takes it before its server does. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { readonly port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true)));
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 async function untilListening(port: number, child: ChildProcess, log: () => string): Promise<void> {
