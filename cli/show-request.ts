@@ -8,14 +8,16 @@ export function showRequest(request: ApprovalRequestView, nowMs: number): string
     `Request    ${request.name}  ${request.phase}  (${request.approvals} of ${request.required} approvals, ${timing(request, nowMs)})`,
     `Requester  ${line(request.requester.username)}  key ${line(request.requester.key)}`,
     ...request.requester.actorKeys.map((key) => `  through  agent ${line(key)}`),
-    `Target     ${line(request.target)}, database ${line(request.database)}, namespace ${line(request.namespace)}`,
+    `Target     ${line(request.target)}, ${placeOf(request)} ${line(request.database)}, namespace ${line(request.namespace)}`,
     `Asks for   ${askedFor(request)}`,
     `Rule       policy ${line(by.policy)} (generation ${by.policyGeneration})${by.rule === null ? '' : `, rule ${line(by.rule)}`}; approvers: ${approval.groups.map(line).join(', ')}`,
   ];
   if (statement !== null) {
-    lines.push(`Objects    ${statement.objects.map(line).join(', ') || 'none'};  search_path ${line(statement.searchPath)}${statement.inTransaction ? ';  in an open transaction that keeps its locks' : ''}`);
-    lines.push(`Statement  ${line(statement.kind)}${request.whole ? '' : ' (cut)'}`, ...block(statement.text));
-    lines.push(...statement.parameters.map((parameter, index) => `  $${index + 1} = ${line(parameter)}`));
+    const isSsh = sshKinds.has(statement.kind);
+    if (isSsh) lines.push(`Runs       ${statement.objects.map(line).join(', ') || 'nothing'}`);
+    else lines.push(`Objects    ${statement.objects.map(line).join(', ') || 'none'};  search_path ${line(statement.searchPath)}${statement.inTransaction ? ';  in an open transaction that keeps its locks' : ''}`);
+    lines.push(`${isSsh ? 'Command   ' : 'Statement '} ${line(statement.kind)}${request.whole ? '' : ' (cut)'}`, ...block(statement.text));
+    lines.push(...statement.parameters.map((parameter, index) => (isSsh ? `  with ${line(parameter)}` : `  $${index + 1} = ${line(parameter)}`)));
   }
   lines.push(...request.decisions.map((one) => `Decision   ${one.decision} by ${line(one.by)} at ${time(one.decidedAtMs)}${one.reason === '' ? '' : `: ${line(one.reason)}`}${one.counted ? '' : ' (not counted)'}`));
   lines.push(`Digest     ${line(request.digest)}`);
@@ -30,9 +32,17 @@ export function listRequests(requests: readonly ApprovalRequestView[], nowMs: nu
   return `${table.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()).join('\n')}\n`;
 }
 
+/** What an SSH request asks for; the others are classes of SQL statements. */
+const sshKinds: ReadonlySet<string> = new Set(['Exec', 'Shell', 'File', 'Forward', 'Agent', 'X11']);
+
+/** A request to open a session does not tell what kind of server it is for. */
+function placeOf({ statement }: ApprovalRequestView): string {
+  return statement === null ? 'database or account' : sshKinds.has(statement.kind) ? 'account' : 'database';
+}
+
 function askedFor(request: ApprovalRequestView): string {
   const ttl = request.approval.grantTtlSeconds === null ? '' : ` for ${duration(request.approval.grantTtlSeconds * 1000)}`;
-  if (request.scope === 'Statement') return 'running this statement once, exactly as shown';
+  if (request.scope === 'Statement') return `running this ${request.statement !== null && sshKinds.has(request.statement.kind) ? 'command' : 'statement'} once, exactly as shown`;
   const what = request.statement === null ? 'opening sessions' : 'this and every later statement that the rule covers';
   return request.scope === 'Session' ? `${request.statement === null ? 'opening one session' : `${what}, in session ${line(request.sessionId)}`}${ttl}` : `a window: ${what}${ttl}`;
 }
