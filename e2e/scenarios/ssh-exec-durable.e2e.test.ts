@@ -67,7 +67,7 @@ function mountTiny(): string | null {
       const marks = join(world.root, 'marks');
       mkdirSync(marks);
       const running = await world.open(['echo begun; sleep 20; seq 2000000']);
-      await eventually('it runs', () => running.stdout() === 'begun\n' || null);
+      await eventually('it runs', () => running.stdout() === 'begun\n' || null, 30_000);
       const idle = await world.open(['sleep 1; seq 3000000']);
       const filler = join(tiny ?? '', 'filler');
       for (let size = 4_096; size >= 64; size /= 2) {
