@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findAsset } from '../../tools/e2e-assets.ts';
 import { digestOf, type FilesWorld, startFilesWorld } from '../hosts/ssh-files.ts';
@@ -16,12 +16,13 @@ const clientOf = (name: 'scp' | 'rsync' | 'git'): typeof test => (findAsset(name
     files = await startFilesWorld({
       rules: (folder) => [
         { name: 'drop', action: 'Allow', ssh: { files: { operations: ['Read', 'Write', 'List'], paths: [`${folder}/drop/**`] } } },
+        { name: 'git', action: 'Allow', ssh: { files: { operations: ['Read', 'Write'], paths: [`${folder}/git/*.git`] } } },
         { name: 'single', action: 'Allow', ssh: { files: { operations: ['Read', 'Write', 'List'], paths: [`${folder}/single/*`], maxBytes: 1000 } } },
         { name: 'secret', action: 'Deny', ssh: { files: { operations: ['Read', 'Write', 'List'], paths: [`${folder}/drop/mixed/private/**`] } } },
         { name: 'held', action: 'RequireApproval', ssh: { files: { operations: ['Write'], paths: [`${folder}/held/**`] } }, approval: { groups: ['leads'], required: 1 } },
       ],
     });
-    for (const name of ['drop/mixed/private', 'single', 'held', 'local']) mkdirSync(join(files.folder, name), { recursive: true });
+    for (const name of ['drop/mixed/private', 'single', 'held', 'local', 'git']) mkdirSync(join(files.folder, name), { recursive: true });
     writeFileSync(join(files.folder, 'drop/mixed/open'), 'open');
     writeFileSync(join(files.folder, 'drop/mixed/private/key'), 'private');
   });
@@ -94,16 +95,43 @@ const clientOf = (name: 'scp' | 'rsync' | 'git'): typeof test => (findAsset(name
     expect([existsSync(at('single/small')), existsSync(at('local/mixed-rsync/private'))]).toEqual([true, false]);
   });
 
+  clientOf('rsync')('rsync follows no symbolic link out of the directory that a rule names, whichever way it is asked to', async () => {
+    for (const path of ['beyond', 'local/links/deep', 'local/into/door']) mkdirSync(at(path), { recursive: true });
+    writeFileSync(at('beyond/secret'), 'beyond every rule');
+    writeFileSync(at('local/into/door/planted'), 'planted');
+    symlinkSync(at('beyond/secret'), at('local/links/secret'));
+    symlinkSync(at('beyond'), at('local/links/door'));
+    expect(await rsync(`${at('local/links')}/`, `web:${at('drop/links')}/`)).toMatchObject({ status: 0 });
+    for (const option of ['-L', '--copy-unsafe-links', '-k']) {
+      expect(await rsync(option, `web:${at('drop/links')}/`, at(`local/back${option}`))).toMatchObject({ stderr: expect.stringContaining('[COMMAND_') });
+      expect([existsSync(at(`local/back${option}/secret`)), existsSync(at(`local/back${option}/door/secret`))]).toEqual([false, false]);
+    }
+    await rsync('-K', `${at('local/into')}/`, `web:${at('drop/links')}/`);
+    expect(existsSync(at('beyond/planted'))).toBe(false);
+  }, 60_000);
+
+  clientOf('git')('a rule for files is none for programs: a push starts no hook that its user wrote', async () => {
+    expect((await files.run('git', ['init', '-q', '--bare', at('drop/hooked.git')])).status).toBe(0);
+    writeFileSync(at('local/post-receive'), `#!/bin/sh\nid > ${at('beyond-hook')}\n`, { mode: 0o755 });
+    await files.run('sftp', ['-F', files.config, '-b', '-', 'web'], { input: `put -p ${at('local/post-receive')} ${at('drop/hooked.git/hooks/post-receive')}\n` });
+    mkdirSync(at('local/hooked'), { recursive: true });
+    const git = (...args: readonly string[]): ReturnType<FilesWorld['run']> => files.run('git', ['-c', 'user.name=Eng', '-c', 'user.email=eng@bank.example', ...args], { cwd: at('local/hooked') });
+    await git('init', '-q');
+    await git('commit', '-q', '--allow-empty', '-m', 'first');
+    const pushed = await git('push', '-q', `web:${at('drop/hooked.git')}`, 'HEAD:main');
+    expect([existsSync(at('drop/hooked.git/hooks/post-receive')), existsSync(at('beyond-hook')), pushed.stderr]).toEqual([true, false, expect.stringContaining('[FILE_DENIED]')]);
+  }, 60_000);
+
   clientOf('git')('git clones and pushes; a repository outside of every rule is refused', async () => {
     const git = (args: readonly string[], cwd?: string): ReturnType<FilesWorld['run']> => files.run('git', ['-c', 'user.name=Eng', '-c', 'user.email=eng@bank.example', '-c', 'init.defaultBranch=main', '-c', 'core.compression=0', ...args], { limitMs: 120_000, ...(cwd === undefined ? {} : { cwd }) });
-    for (const path of ['drop/app.git', 'outside.git']) expect((await git(['init', '-q', '--bare', at(path)])).status).toBe(0);
-    expect(await git(['clone', '-q', `web:${at('drop/app.git')}`, at('local/app')])).toMatchObject({ status: 0 });
+    for (const path of ['git/app.git', 'outside.git']) expect((await git(['init', '-q', '--bare', at(path)])).status).toBe(0);
+    expect(await git(['clone', '-q', `web:${at('git/app.git')}`, at('local/app')])).toMatchObject({ status: 0 });
     const content = randomBytes(copyMib * 1024 * 1024);
     writeFileSync(at('local/app/file'), content);
     expect(await git(['add', 'file'], at('local/app'))).toMatchObject({ status: 0 });
     expect(await git(['commit', '-q', '-m', 'first'], at('local/app'))).toMatchObject({ status: 0 });
     expect(await git(['push', '-q', 'origin', 'HEAD:main'], at('local/app'))).toMatchObject({ status: 0, stderr: '' });
-    expect(await git(['clone', '-q', `web:${at('drop/app.git')}`, at('local/app2')])).toMatchObject({ status: 0 });
+    expect(await git(['clone', '-q', `web:${at('git/app.git')}`, at('local/app2')])).toMatchObject({ status: 0 });
     expect(readFileSync(at('local/app2/file')).equals(content)).toBe(true);
     expect((await git(['clone', '-q', `web:${at('outside.git')}`, at('local/app3')])).stderr).toContain('[FILE_DENIED]');
   }, 300_000);

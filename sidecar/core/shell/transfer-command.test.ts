@@ -23,6 +23,7 @@ test.each([
   '', 'scp', 'scp -t', 'scp -f', 'scp -t ""', 'scp -t a b', 'scp a b', 'scp -x -t a', 'scp -t -odd', 'scp -S prog -t a', 'scp -f /srv/*.log', 'scp -f $HOME/x', 'scp -f ~/x', 'scp -f `id`', 'scp -f "$(id)"', 'scp -f {a,b}',
   'scp -t a; id', 'scp -t a && id', 'scp -t a | id', 'scp -t a > b', 'scp -t a\nid', 'scp -t a # b', 'scp -t a #b', 'scp -t "a', "scp -t 'a", 'scp -t a\\', 'A=1 scp -t a', '/usr/bin/scp -t a', '\u202escp -t a', 'scp -t a\0',
   'rsync -a . /a', 'rsync --sender --server . /a', 'rsync --server -e.iLsf /a', 'rsync --server -e.iLsf .', 'rsync --server -e.iLsf . -x', 'rsync --server -se.iLsf . /a', 'rsync --server --rsh=x . /a', 'rsync --server --remove-source-files . /a',
+  'rsync --server --sender -logDtpLre.iLsfxC . /a', 'rsync --server -logDtpKre.iLsfxC . /a', 'rsync --server -k . /a', 'rsync --server -R . /a', 'rsync --server --copy-unsafe-links . /a', "scp -t $'/a'",
   'rsync --server --backup-dir=/x . /a', 'rsync --daemon', 'rsync --server --daemon .', 'git-upload-pack', 'git-upload-pack a b', 'git-upload-pack --timeout=1 a', 'git-shell -c x', 'git upload-pack a',
 ])('an ordinary command, however near: %j', (text) => {
   expect(readTransferCommand(text)).toBeNull();

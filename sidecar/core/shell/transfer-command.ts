@@ -38,7 +38,8 @@ function splitStatic(text: string): readonly string[] | null {
   for (const piece of pieces) {
     if (/^ +$/u.test(piece)) continue;
     const scan = scanWord(piece);
-    if (scan.text === null || scan.odd || scan.brace || piece.startsWith('#') || /^\s/u.test(piece) || piece.includes('\n')) return null;
+    // Only bash reads `$'...'` as a quote.
+    if (scan.text === null || scan.odd || scan.brace || piece.includes("$'") || piece.startsWith('#') || /^\s/u.test(piece) || piece.includes('\n')) return null;
     words.push(scan.text);
   }
   return words;
@@ -58,9 +59,12 @@ function readScp(words: readonly string[]): TransferCommand | null {
   return valid ? { kind: 'scp', direction: words[mode] === '-f' ? 'Read' : 'Write', paths } : null;
 }
 
-/** Letters of a first cluster, then what the client's version can do: `-vlogDtpre.iLsfxCIvu`. Without `s`, with which the paths would come later. */
-const rsyncCluster = /^-[vlogDtprHAXSWxncukKLzRmdIqhOJUN]*(?:e\d*\.\d*[iLsfxCIvu]*)?$/u;
-const rsyncLong = /^--(?:delete(?:-before|-during|-delay|-after|-excluded)?|force|ignore-errors|partial|inplace|append|append-verify|numeric-ids|existing|ignore-existing|size-only|safe-links|copy-unsafe-links|munge-links|stats|log-format=%?[iIo]|(?:timeout|bwlimit|max-size|min-size|modify-window|compress-level|max-delete|block-size|checksum-seed)=[0-9.]+[A-Za-z]?|compress-choice=[a-z0-9]+|checksum-choice=[a-z0-9,]+|no-[a-z-]+|super|fake-super|open-noatime|specials|preallocate|fuzzy|no-msgs2stderr|new-compress|old-compress|mkpath)$/u;
+/**
+ * Letters of a first cluster, then what the client's version can do: `-vlogDtpre.iLsfxCIvu`. Without `s`, with which the paths would come later, `L`, `k` and `K`, which follow symbolic links out of
+ * the directory that is judged, and `R`, with which names may begin at the root.
+ */
+const rsyncCluster = /^-[vlogDtprHAXSWxncuzmdIqhOJUN]*(?:e\d*\.\d*[iLsfxCIvu]*)?$/u;
+const rsyncLong = /^--(?:delete(?:-before|-during|-delay|-after|-excluded)?|force|ignore-errors|partial|inplace|append|append-verify|numeric-ids|existing|ignore-existing|size-only|safe-links|munge-links|stats|log-format=%?[iIo]|(?:timeout|bwlimit|max-size|min-size|modify-window|compress-level|max-delete|block-size|checksum-seed)=[0-9.]+[A-Za-z]?|compress-choice=[a-z0-9]+|checksum-choice=[a-z0-9,]+|no-[a-z-]+|super|fake-super|open-noatime|specials|preallocate|fuzzy|no-msgs2stderr|new-compress|old-compress|mkpath)$/u;
 
 /** `rsync --server [--sender] OPTIONS . PATH...`. */
 function readRsync([server, ...words]: readonly string[]): TransferCommand | null {

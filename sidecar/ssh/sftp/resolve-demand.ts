@@ -1,8 +1,9 @@
 import type { SshItem } from '../../core/policy/decision.ts';
-import { besidePath } from '../../core/ssh-files/paths.ts';
+import { besidePath, joinPath } from '../../core/ssh-files/paths.ts';
 import { type PathQuestions, resolvePath } from '../../core/ssh-files/resolve-path.ts';
 import type { SftpDemand } from '../../core/ssh-files/sftp-demand.ts';
 import type { SftpRequest } from '../../core/ssh-files/sftp-request.ts';
+import type { OwnQuestions } from './own-questions.ts';
 
 export type FileItem = Omit<Extract<SshItem, { kind: 'file' }>, 'kind'>;
 
@@ -15,7 +16,7 @@ export type ResolvedDemand =
   | { readonly outcome: 'unreadable' };
 
 /** Asks the target where the paths of a request lead. */
-export async function resolveDemand(demand: Extract<SftpDemand, { kind: 'paths' }>, request: SftpRequest, ask: PathQuestions): Promise<ResolvedDemand> {
+export async function resolveDemand(demand: Extract<SftpDemand, { kind: 'paths' }>, request: SftpRequest, ask: PathQuestions & Pick<OwnQuestions, 'isDirectory'>): Promise<ResolvedDemand> {
   const paths: string[] = [];
   const items: FileItem[] = [];
   let status: number | null = null;
@@ -29,6 +30,9 @@ export async function resolveDemand(demand: Extract<SftpDemand, { kind: 'paths' 
     if (!paths.includes(resolved.path)) paths.push(resolved.path);
     items.push(...wanted.operations.map((operation) => ({ operation, path: resolved.path, bytes: operation === 'Write' ? size : null, ...(moves ? { below: 'Moved' as const } : {}) })));
   }
+  // A directory brings files under names that nobody asked about: a rule must speak about what is below the new name, too.
+  const [from, to] = paths;
+  if (moves && status === null && from !== undefined && to !== undefined && (await ask.isDirectory(from))) items.unshift({ operation: 'Write', path: joinPath(to, 'what is below'), bytes: null });
   return status === null ? { outcome: 'resolved', paths, items } : { outcome: 'unresolved', paths, items, status };
 }
 

@@ -99,6 +99,7 @@ function answerPath(channel: Channel, relay: SftpRelay, packet: Uint8Array): voi
     setImmediate(() => void relay.fromTarget(answer));
     return;
   }
+  if (isOwn && request.kind === 'STAT') return void setImmediate(() => void relay.fromTarget(writePacket(105, [u32(request.id), u32(4), u32(request.paths[0]?.endsWith('/tree') === true ? 0o040755 : 0o100644)])));
   if (isOwn && request.kind === 'LSTAT') return void setImmediate(() => void relay.fromTarget(writeStatus(request.id, 2, 'no')));
   channel.atTarget.push(`${request.kind} ${request.id}`);
 }
@@ -145,6 +146,13 @@ describe('requests on paths', () => {
     await channel.relay.fromClient(open(5, '/srv/new', 10));
     expect(channel.asked[0]?.items).toEqual([{ operation: 'Write', path: '/secret/new', bytes: null }]);
     expect(channel.atClient).toEqual(['STATUS 5 code 3']);
+  });
+
+  test('RENAME of a directory asks for what is below its new name, too: a rule for the name alone says nothing about what it brings', async () => {
+    const channel = await openChannel((ask) => (ask.items.some((item) => item.path.startsWith('/git/app.git/')) ? { outcome: 'refused', denial: deny('FILE_DENIED') } : permitted(ask)));
+    await channel.relay.fromClient(writePacket(18, [u32(5), str('/srv/tree'), str('/git/app.git')]));
+    await channel.relay.fromClient(writePacket(18, [u32(6), str('/srv/file'), str('/git/app.git')]));
+    expect([channel.atClient, channel.atTarget]).toEqual([['STATUS 5 code 3'], ['RENAME 6']]);
   });
 
   test('RENAME asks for both paths, and for what moves along', async () => {

@@ -7,6 +7,7 @@ import type { SshContext } from '../context.ts';
 import { finishChannel, stderrTeller } from '../finish-channel.ts';
 import type { SessionChannel } from '../session-channel.ts';
 import type { FileItem } from '../sftp/resolve-demand.ts';
+import { decideNow } from '../sftp/judge-files.ts';
 import { openPathResolver, type PathResolver } from '../sftp/path-resolver.ts';
 import { denialLines } from '../words.ts';
 import { runTransfer } from './run-transfer.ts';
@@ -24,7 +25,7 @@ export async function serveTransfer(context: SshContext, channel: SessionChannel
   using resolver = await openPathResolver(context);
   // Awaited: the resolver is closed at the end of this function.
   if (transfer.kind === 'scp') return await serveScp(context, channel, { text, sent: sentText(context, text), transfer, resolver });
-  const judged = await itemsOf(transfer, resolver);
+  const judged = await itemsOf(context, transfer, resolver);
   const ask = askOf(context, channel, text, transfer, judged.outcome === 'read' ? judged.items : []);
   const gated = judged.outcome === 'refused'
     ? await refuseCommand(context, ask, judged.denial)
@@ -40,7 +41,7 @@ function sentText(context: SshContext, text: string): string {
 
 type Items = { readonly outcome: 'read'; readonly items: readonly FileItem[] } | { readonly outcome: 'refused'; readonly denial: Denial };
 
-async function itemsOf(transfer: TransferCommand, resolver: PathResolver | null): Promise<Items> {
+async function itemsOf(context: SshContext, transfer: TransferCommand, resolver: PathResolver | null): Promise<Items> {
   const home = await resolvedOrNull('.', resolver);
   const items: FileItem[] = [];
   for (const written of transfer.paths) {
@@ -49,6 +50,9 @@ async function itemsOf(transfer: TransferCommand, resolver: PathResolver | null)
     // Policy knows the usual homes; this is the account's own, wherever it lies.
     if (transfer.kind === 'rsync' && home !== null && isAtOrAbove(path, home)) {
       return { outcome: 'refused', denial: deny('FILE_DENIED', { message: 'rsync could reach files here that a login shell reads, under names that are not seen', hint: 'name a directory below, or use sftp or scp' }) };
+    }
+    if (transfer.kind === 'git' && mayWriteInside(context, path)) {
+      return { outcome: 'refused', denial: deny('FILE_DENIED', { message: 'git would do here what the files of the repository say, and you may write these', hint: 'a rule for git names the repository and nothing below it: `/srv/git/*.git`' }) };
     }
     const below = transfer.kind === 'rsync' ? 'All' as const : 'Moved' as const;
     items.push({ operation: transfer.direction, path, bytes: null, below });
@@ -71,4 +75,10 @@ function askOf(context: SshContext, channel: SessionChannel, text: string, trans
     kind: 'File', channel: channel.number, text, items: items.map((item) => ({ kind: 'file', ...item })), cwd: null, pty: false, environment: channel.environment, stdin: true, wrap: context.ssh.loginShell.wrap, byteExact: true,
     facts: { operation: transfer.direction.toLowerCase(), program: transfer.kind, path: paths[0] ?? transfer.paths[0] ?? '', ...(paths.length > 1 ? { paths } : {}), whole_directory: transfer.kind === 'rsync' },
   };
+}
+
+/** Whether the user may write what git obeys: hooks are programs, `config` and `commondir` lead to other hooks and other repositories. A write that people are asked about is seen by them. */
+function mayWriteInside(context: SshContext, repository: string): boolean {
+  return [repository, `${repository}.git`, `${repository}/.git`].some((directory) =>
+    ['hooks/update', 'config', 'commondir'].some((name) => decideNow(context, [{ kind: 'file', operation: 'Write', path: `${directory}/${name}`, bytes: null }]).effect === 'Allow'));
 }
