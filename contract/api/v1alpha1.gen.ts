@@ -634,7 +634,7 @@ export interface AccessPolicyResource {
          */
         writes?: string[];
         /**
-         * Whether the client's input reaches the command.
+         * Attach gives the client's input to a command that waited for an approval; nobody saw that input. One that did not wait gets it anyway.
          */
         stdin?: 'Closed' | 'Attach';
         /**
