@@ -65,6 +65,18 @@ describe('a command at the gate', () => {
 });
 
 describe('a held command', () => {
+  test('shows and records no value that the policies mask, wherever it stands: program, file, directory, facts', async () => {
+    const digits = '4539148803436467';
+    const bench = anSshBench({ oncall: {
+      rules: [{ name: 'any', action: 'RequireApproval', ssh: { commands: ['* **'], writes: ['/tmp/*'] }, approval: { groups: ['leads'] } }],
+      masking: [{ columns: null, detectors: ['payment-card'], style: 'Redact', keepFirst: 0, keepLast: 0, predicates: 'Deny' }],
+    } });
+    const run = await gate(bench, `/opt/${digits}/run > /tmp/${digits}`, { cwd: `/srv/${digits}`, facts: { path: `/srv/${digits}`, paths: [digits] } });
+    await bench.approver.decide('denied');
+    expect([words(await run.outcome), JSON.stringify([bench.approver.asks[0]?.statement, bench.recorder.events])]).toEqual([expect.stringContaining('126 APPROVAL_DENIED'), expect.not.stringContaining(digits)]);
+    expect(bench.approver.asks[0]?.statement).toMatchObject({ objects: ['run', '> /tmp/********'] });
+  });
+
   test('binds text, account, directory, terminal, input, wrap and environment, and shows them', async () => {
     const bench = anSshBench({ oncall });
     const digests: string[] = [];

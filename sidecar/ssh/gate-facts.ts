@@ -9,10 +9,26 @@ export function askFacts(context: SshContext, ask: GateAsk, terms: SshTerms | nu
   const text = context.redact(ask.text);
   return {
     text, ...(text === ask.text ? {} : { text_redacted: true }), text_hmac: statementHmac(context.digestKey, { text: Buffer.from(ask.text), parameters: [] }), kind: ask.kind,
-    programs: programsOf(ask.items), unknowns: unknownsOf(ask.items).map((reason) => context.redact(reason)),
-    cwd: ask.cwd, pty: ask.pty && (terms?.pty ?? true), stdin: ask.stdin, wrap: ask.wrap, environment: ask.environment.map(([name]) => name),
-    ...(terms === null ? {} : { output: terms.output, unmasked: terms.unmasked }), ...ask.facts,
+    programs: shownPrograms(context, ask.items), unknowns: unknownsOf(ask.items).map((reason) => context.redact(reason)),
+    cwd: ask.cwd === null ? null : context.redact(ask.cwd), pty: ask.pty && (terms?.pty ?? true), stdin: ask.stdin, wrap: ask.wrap, environment: ask.environment.map(([name]) => name),
+    ...(terms === null ? {} : { output: terms.output, unmasked: terms.unmasked }), ...(isForward(ask.kind) ? ask.facts : redactedFacts(context, ask.facts)),
   };
+}
+
+/** Facts for a record: names of files and destinations can hold values that the policies mask. */
+export function redactedFacts(context: Pick<SshContext, 'redact'>, facts: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const shown = (fact: unknown): unknown => (typeof fact === 'string' ? context.redact(fact) : Array.isArray(fact) ? fact.map(shown) : fact);
+  return Object.fromEntries(Object.entries(facts).map(([name, fact]) => [name, shown(fact)]));
+}
+
+/** Programs and paths as records and approvers may see them. Where a forward leads is never hidden: it is what is decided. */
+export function shownPrograms(context: Pick<SshContext, 'redact'>, items: readonly SshItem[]): readonly string[] {
+  const isPlace = items.some((item) => item.kind === 'forward');
+  return programsOf(items).map((name) => (isPlace ? name : context.redact(name)));
+}
+
+function isForward(kind: GateAsk['kind']): boolean {
+  return kind === 'Forward' || kind === 'Agent' || kind === 'X11';
 }
 
 /**
@@ -31,7 +47,7 @@ export function askParameters(context: SshContext, ask: GateAsk, terms: SshTerms
 }
 
 /** Programs and paths that a request names, each once. */
-export function programsOf(items: readonly SshItem[]): readonly string[] {
+function programsOf(items: readonly SshItem[]): readonly string[] {
   return [...new Set(items.flatMap((item) => {
     switch (item.kind) {
       case 'command': return [item.command.program, ...item.command.writes.map((write) => `> ${write.path ?? write.source}`)];

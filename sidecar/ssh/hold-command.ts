@@ -5,7 +5,7 @@ import type { ApprovedRule } from '../core/policy/review-command.ts';
 import { waitForApproval } from '../core/session/approval-hold.ts';
 import type { GateAsk, GateIo } from './command-gate.ts';
 import type { SshContext } from './context.ts';
-import { askParameters, programsOf } from './gate-facts.ts';
+import { askParameters, shownPrograms } from './gate-facts.ts';
 import { holdLines } from './words.ts';
 
 /** A command that waits; `terms` are what it gets once everybody has said yes: they are shown and bound. */
@@ -90,7 +90,7 @@ async function askOnce(context: SshContext, held: HeldCommand, io: GateIo, gate:
       sessionId: session.id, identity: session.identity, target: session.permit.target.name, namespace: session.permit.namespace, database: session.permit.database,
       by: decision.by, approval: decision.approval, digestKey: context.digestKey,
       statement: {
-        view: { text: context.redact(ask.text), parameters: parameters.shown, kind: ask.kind, objects: programsOf(ask.items), searchPath: '', inTransaction: false },
+        view: { text: context.redact(ask.text), parameters: parameters.shown, kind: ask.kind, objects: shownPrograms(context, ask.items), searchPath: '', inTransaction: false },
         exact: { text: Buffer.from(ask.text), parameters: parameters.exact.map((parameter) => ({ type: 0, format: 0, value: Buffer.from(parameter) })) },
       },
     },

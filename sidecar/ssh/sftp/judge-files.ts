@@ -3,6 +3,7 @@ import type { Decision, SshItem } from '../../core/policy/decision.ts';
 import type { FileOperation } from '../../core/ssh-files/sftp-demand.ts';
 import { gateCommand } from '../command-gate.ts';
 import type { SshContext } from '../context.ts';
+import { redactedFacts } from '../gate-facts.ts';
 import { masksText } from '../masks-text.ts';
 import type { FileItem } from './resolve-demand.ts';
 
@@ -59,7 +60,7 @@ export function createFileJudge(context: SshContext, channel: number, io: { read
   const tellRefusal = refusalTeller(io.tell);
   const refused = async (denial: Denial, action: string, facts: Readonly<Record<string, unknown>>): Promise<Denial> => {
     context.totals.denied++;
-    await context.recorder.record({ code: 'file.denied', channel, operation: null, decision: null, approvals: [], request: null, reason: denial.code, facts: { operation: action.toLowerCase(), ...facts } });
+    await context.recorder.record({ code: 'file.denied', channel, operation: null, decision: null, approvals: [], request: null, reason: denial.code, facts: redactedFacts(context, { operation: action.toLowerCase(), ...facts }) });
     tellRefusal(denial, facts);
     return denial;
   };
@@ -81,7 +82,7 @@ export function createFileJudge(context: SshContext, channel: number, io: { read
       return { outcome: 'refused', denial: gated.denial };
     },
     recordCovered: ({ text, action, operation, paths }) => context.recorder.record({
-      code: 'file.intent', channel, operation: null, decision: null, approvals: [], request: null, reason: null, facts: { operation: wordAction(action), path: paths[0] ?? '', access: [operation], request: context.redact(text), covered: 'by the decision that opened the file' },
+      code: 'file.intent', channel, operation: null, decision: null, approvals: [], request: null, reason: null, facts: redactedFacts(context, { operation: wordAction(action), path: paths[0] ?? '', access: [operation], request: text, covered: 'by the decision that opened the file' }),
     }),
     closed: (operation, facts) => context.recorder.note({ code: 'file.result', channel, operation, decision: null, approvals: [], request: null, reason: typeof facts['code'] === 'string' ? facts['code'] : null, facts }),
     limited: async (path, operation) => {

@@ -2,6 +2,7 @@ import { masksText } from '../masks-text.ts';
 import { deny } from '../../core/errors.ts';
 import { type GateAsk, gateCommand, type GateIo, refuseCommand } from '../command-gate.ts';
 import type { GateOutcome, SshContext } from '../context.ts';
+import { redactedFacts } from '../gate-facts.ts';
 import { finishChannel, stderrTeller } from '../finish-channel.ts';
 import type { SessionChannel } from '../session-channel.ts';
 import type { TransferCommand } from '../../core/shell/transfer-command.ts';
@@ -43,7 +44,7 @@ export async function serveScp(context: SshContext, channel: SessionChannel, { t
   const refused = base === null ? await refuseCommand(context, ask, deny('FILE_DENIED', { message: 'it cannot be known where this path leads' })) : isDirectory ? null : await refusedAtOnce(context, ask, { tell, cancelled: channel.closed, hasInput: () => false });
   if (base === null || refused?.outcome === 'refused') return finishChannel(stream, { status: 126, lines: refused?.outcome === 'refused' ? denialLines(refused.denial) : [] });
   const operation = await context.recorder.record({
-    code: 'file.intent', channel: channel.number, operation: null, decision: null, approvals: [], request: null, reason: null, facts: { ...facts, text: context.redact(text), files: 'each is judged under its own name' },
+    code: 'file.intent', channel: channel.number, operation: null, decision: null, approvals: [], request: null, reason: null, facts: redactedFacts(context, { ...facts, text, files: 'each is judged under its own name' }),
   });
   const judge = createFileJudge(context, channel.number, { tell, cancelled: channel.closed });
   await runTransfer(context, channel, { text: sent, operation, relay: (ends) => createScpRelay({ ...ends, judge, digestKey: context.digestKey, direction: transfer.direction, base, isDirectory, resolve }) });
