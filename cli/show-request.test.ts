@@ -3,11 +3,11 @@ import type { ApprovalRequestView } from '../contract/approval-api.ts';
 import { showRequest } from './show-request.ts';
 
 const request: ApprovalRequestView = {
-  name: 'areq-7f3k', phase: 'Pending', scope: 'Statement', namespace: 'payments', target: 'web-1', database: 'deploy', sessionId: '01S', createdAtMs: 0, decideByMs: 900_000, decidedAtMs: null, expiresAtMs: null,
+  name: 'areq-7f3k', uid: 'uid', targetUid: 'uid-web', statementHmac: null, phase: 'Pending', scope: 'Statement', namespace: 'payments', target: 'web-1', database: 'deploy', sessionId: '01S', createdAtMs: 0, decideByMs: 900_000, decidedAtMs: null, expiresAtMs: null,
   requester: { key: 'k', username: 'alice', actorKeys: [] }, by: { policy: 'oncall', policyUid: 'u', policyGeneration: 2, policyDigest: 'sha256:x', rule: 'privileged' },
   approval: { groups: ['leads'], required: 1, decideWithinSeconds: 900, grantTtlSeconds: null }, approvals: 0, required: 1, decisions: [], digest: 'sha256:d', whole: true, mayDecide: true, mine: false,
   statement: { text: 'sudo systemctl restart nginx\u001b[2J', parameters: ['account=deploy', 'stdin=closed'], kind: 'Exec', objects: ['sudo', 'systemctl'], searchPath: '', inTransaction: false },
-} as ApprovalRequestView;
+};
 
 test('an SSH command is shown in the words of SSH, whole, its escapes visible', () => {
   expect(showRequest(request, 0).split('\n').slice(2, 10)).toEqual([
