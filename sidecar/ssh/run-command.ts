@@ -73,7 +73,8 @@ export async function runCommand(context: SshContext, run: CommandRun, io: Comma
       opened = await openOnTarget(context, (done) => open(context, run, {}, done));
     }
     if (opened.outcome === 'failed') {
-      note(context, run, { outcome: 'Failed', duration_ms: Math.round(context.clock.monotonicMs() - startedMs) }, 'TARGET_UNREACHABLE');
+      // The session ended while the target opened its channel: it may have the command, and is told to stop it.
+      note(context, run, { outcome: context.ended.aborted ? 'Unknown' : 'Failed', duration_ms: Math.round(context.clock.monotonicMs() - startedMs) }, 'TARGET_UNREACHABLE');
       return { exit: null, stopRequested: false, denial: context.session.ended?.denial ?? deny('TARGET_UNREACHABLE', { message: 'the target did not run the command' }) };
     }
     return await new RunningCommand(context, run, io, opened.channel, startedMs).finish();

@@ -1,5 +1,6 @@
 import type { ClientChannel } from 'ssh2';
 import type { SshContext } from './context.ts';
+import { stopCommand } from './stop-command.ts';
 
 /** A channel on the target, or that it refused one. */
 export type TargetChannel =
@@ -10,7 +11,8 @@ export type TargetChannel =
 export async function openOnTarget(context: SshContext, open: (done: (error: Error | undefined, channel: ClientChannel) => void) => unknown): Promise<TargetChannel> {
   const channel = await answerOrEnd<ClientChannel>(context, (resolve) => open((error, opened) => {
     if (error) return resolve(null);
-    if (context.ended.aborted) opened.close();
+    // The library has asked for the command by now, and closing alone would let it run on.
+    if (context.ended.aborted) stopLate(opened);
     resolve(opened);
   }));
   if (channel === null) return { outcome: 'failed' };
@@ -19,6 +21,15 @@ export async function openOnTarget(context: SshContext, open: (done: (error: Err
   // The connection's own error ends it.
   channel.on('error', () => undefined);
   return { outcome: 'opened', channel, exitStatus: () => status };
+}
+
+/** Opened after the end of the session: nobody serves it. */
+function stopLate(channel: ClientChannel): void {
+  const exited = new AbortController();
+  channel.on('error', () => undefined);
+  channel.once('close', () => exited.abort()).once('exit', () => exited.abort());
+  for (const stream of [channel, channel.stderr]) stream.resume();
+  stopCommand(channel, exited.signal).catch(() => channel.close());
 }
 
 /** What `ask` answers; null when the session ends before it does, or the library throws. */
