@@ -89,7 +89,7 @@ describe('a held command', () => {
       digests.push(bench.approver.asks.at(-1)?.digest ?? '');
     }
     expect(new Set(digests).size).toBe(9);
-    expect(bench.approver.asks[3]?.statement).toMatchObject({ text: 'date', kind: 'Exec', objects: ['date'], parameters: ['account=deploy', 'cwd=~', 'pty=yes', 'stdin=closed', 'wrap=no', 'env LANG=C'] });
+    expect(bench.approver.asks[3]?.statement).toMatchObject({ text: 'date', kind: 'Exec', objects: ['date'], parameters: ['account=deploy', 'cwd=~', 'pty=yes', 'stdin=terminal', 'wrap=no', 'env LANG=C'] });
     expect(bench.approver.asks[4]?.statement?.parameters).toContain("sent=exec bash --noprofile --norc -c 'date'");
     expect(bench.approver.asks[8]?.statement?.parameters).toContain('stdin=attached');
   });

@@ -38,7 +38,7 @@ function isForward(kind: GateAsk['kind']): boolean {
  */
 export function askParameters(context: SshContext, ask: GateAsk, terms: SshTerms): { readonly exact: readonly string[]; readonly shown: readonly string[] } {
   const exact = [
-    `account=${context.account}`, `cwd=${ask.cwd ?? '~'}`, `pty=${ask.pty && terms.pty ? 'yes' : 'no'}`, `stdin=${ask.stdin && terms.stdin === 'Attach' ? 'attached' : 'closed'}`, `wrap=${ask.wrap ? 'yes' : 'no'}`,
+    `account=${context.account}`, `cwd=${ask.cwd ?? '~'}`, `pty=${ask.pty && terms.pty ? 'yes' : 'no'}`, `stdin=${ask.pty && terms.pty ? 'terminal' : ask.stdin && terms.stdin === 'Attach' ? 'attached' : 'closed'}`, `wrap=${ask.wrap ? 'yes' : 'no'}`,
     ...ask.environment.map(([name, value]) => `env ${name}=${value}`),
     ...unknownsOf(ask.items).map((reason) => `unknown: ${reason}`),
     ...(ask.wrap ? [`sent=${wrapForBash(ask.text)}`] : []),

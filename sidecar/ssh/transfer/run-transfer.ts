@@ -41,7 +41,8 @@ export async function runTransfer(context: SshContext, channel: SessionChannel, 
   const startedMs = context.clock.monotonicMs();
   const { stream } = channel;
   const note = (facts: Readonly<Record<string, unknown>>, reason: string | null): void => context.recorder.note({ code: 'file.result', channel: channel.number, operation: run.operation, decision: null, approvals: [], request: null, reason, facts });
-  const opened = await openOnTarget(context, (done) => context.target.exec(run.text, { env: Object.fromEntries(channel.environment) }, done));
+  // No variables: none was judged, shown or recorded.
+  const opened = await openOnTarget(context, (done) => context.target.exec(run.text, done));
   if (opened.outcome === 'failed') {
     note({ outcome: 'Failed' }, 'TARGET_UNREACHABLE');
     return finishChannel(stream, { status: 255, lines: denialLines(deny('TARGET_UNREACHABLE', { message: 'the target did not run the command' })) });
