@@ -42,6 +42,8 @@ export class ClientSession implements SessionChannel {
   #variables = 0;
   #wantsRawShell = false;
   readonly #granting: Promise<void>[] = [];
+  /** Asked for: each is decided once for a channel, so a flood of requests is no flood of decisions. */
+  readonly #askedFor = new Set<'agent' | 'x11'>();
   /** Signals that came while nobody listened yet: a hold takes the first. */
   #pendingSignal: string | null = null;
 
@@ -173,6 +175,8 @@ export class ClientSession implements SessionChannel {
       this.#owner.refused(what, deny('FORWARD_DENIED'), this.number);
       return void reject?.();
     }
+    if (this.#askedFor.has(what)) return void reject?.();
+    this.#askedFor.add(what);
     accept?.();
     this.#granting.push(this.#owner.grants(what, this.number, display).then((granted) => { this.forwards[what] ||= granted; }, (error: unknown) => this.#owner.fail(error)));
   }
