@@ -19,6 +19,7 @@ const clientOf = (name: 'scp' | 'rsync' | 'git'): typeof test => (findAsset(name
         { name: 'git', action: 'Allow', ssh: { files: { operations: ['Read', 'Write'], paths: [`${folder}/git/*.git`] } } },
         { name: 'single', action: 'Allow', ssh: { files: { operations: ['Read', 'Write', 'List'], paths: [`${folder}/single/*`], maxBytes: 1000 } } },
         { name: 'secret', action: 'Deny', ssh: { files: { operations: ['Read', 'Write', 'List'], paths: [`${folder}/drop/mixed/private/**`] } } },
+        { name: 'no-times', action: 'Deny', ssh: { commands: ['scp -p'] } },
         { name: 'held', action: 'RequireApproval', ssh: { files: { operations: ['Write'], paths: [`${folder}/held/**`] } }, approval: { groups: ['leads'], required: 1 } },
       ],
     });
@@ -63,6 +64,12 @@ const clientOf = (name: 'scp' | 'rsync' | 'git'): typeof test => (findAsset(name
     expect([(await scp(at('local/.bashrc'), `web:${at('drop')}`)).status, existsSync(at('drop/.bashrc'))]).toEqual([1, false]);
     const outside = await scp(at('local/small'), `web:${at('outside')}`);
     expect([outside.status, outside.stderr.includes('[FILE_DENIED]'), existsSync(at('outside'))]).toEqual([1, true, false]);
+  });
+
+  clientOf('scp')('a rule that denies the command is heard, though a rule for files would let it pass', async () => {
+    writeFileSync(at('local/timed'), 'x');
+    const run = await scp('-p', at('local/timed'), `web:${at('drop/timed')}`);
+    expect([run.status, run.stderr, existsSync(at('drop/timed'))]).toEqual([1, expect.stringContaining('[COMMAND_DENIED]'), false]);
   });
 
   clientOf('scp')('scp -O of a held file waits for its approver', async () => {

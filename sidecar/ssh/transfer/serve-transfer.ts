@@ -1,4 +1,6 @@
 import { type Denial, deny } from '../../core/errors.ts';
+import { shellItems } from '../../core/policy/ssh-items.ts';
+import { ruleDetail } from '../../core/session/approval-hold.ts';
 import { isAtOrAbove, normalPath } from '../../core/ssh-files/paths.ts';
 import { wrapForBash } from '../../core/shell/quote.ts';
 import type { TransferCommand } from '../../core/shell/transfer-command.ts';
@@ -22,6 +24,12 @@ import { serveScp } from './serve-scp.ts';
  * @throws SallyportError when the record cannot be written: then the session ends.
  */
 export async function serveTransfer(context: SshContext, channel: SessionChannel, text: string, transfer: TransferCommand): Promise<void> {
+  // Judged as files, and yet a command: a rule that denies it is heard first.
+  const command = context.session.decide({ kind: 'Exec', account: context.account, items: shellItems(await context.inspect(text)) }, context.clock.now(), []);
+  if (command.effect === 'Deny' && command.by !== null) {
+    const denied = await refuseCommand(context, askOf(context, channel, text, transfer, []), { ...command.denial, detail: command.denial.detail ?? ruleDetail(command.by) });
+    return finishChannel(channel.stream, { status: denied.outcome === 'refused' ? denied.exitStatus : 126, lines: denied.outcome === 'refused' ? denialLines(denied.denial) : [] });
+  }
   using resolver = await openPathResolver(context);
   // Awaited: the resolver is closed at the end of this function.
   if (transfer.kind === 'scp') return await serveScp(context, channel, { text, sent: sentText(context, text), transfer, resolver });
