@@ -25,6 +25,11 @@ describe('writing a status', () => {
     ]);
   });
 
+  test('a field named like something that every object inherits is removed like any other', async () => {
+    const { status } = await write({ a: { valueOf: 1, b: 2 } }, { a: { b: 2 } });
+    expect(status).toEqual({ a: { b: 2 } });
+  });
+
   test('null removes a field, and a field that is not named stays', async () => {
     const { status } = await write({ a: 1, b: 2, theirs: 3 }, { a: null });
     expect(status).toEqual({ b: 2, theirs: 3 });
@@ -51,7 +56,7 @@ describe('writing a status', () => {
 });
 
 test.each([
-  [{ a: 1, b: [1, { c: null }] }, { b: [1, { c: null }], a: 1 }, true], [{ a: undefined }, {}, true], [[1, 2], [2, 1], false], [{ a: null }, {}, false], [[], {}, false], ['1', 1, false], [null, null, true],
+  [{ a: 1, b: [1, { c: null }] }, { b: [1, { c: null }], a: 1 }, true], [{ a: undefined }, {}, true], [[1, 2], [2, 1], false], [{ a: null }, {}, false], [[], {}, false], ['1', 1, false], [null, null, true], [{ valueOf: false }, {}, false], [{}, { toString: 1 }, false],
 ])('%j and %j are equal: %s', (left, right, expected) => {
   expect(isEqual(left, right)).toBe(expected);
 });

@@ -52,5 +52,6 @@ function validLength(bytes: Buffer): number {
     if (byte === 0 || (byte >= 0x80 && (byte < 0xc2 || byte > 0xf4 || at + length > bytes.length || !isUtf8(bytes.subarray(at, at + length))))) return at;
     at += length;
   }
+  // bug-only: the caller saw that not all of it is valid
   return at;
 }
