@@ -129,7 +129,7 @@ export async function runSsh(port: number, args: readonly string[], options: { r
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
   child.stdin.on('error', () => undefined).end(options.input);
-  const timer = setTimeout(() => child.kill('SIGKILL'), options.limitMs ?? 30_000);
+  const timer = setTimeout(() => child.kill('SIGKILL'), options.limitMs ?? 90_000);
   const status = await new Promise<number | null>((resolve) => child.once('close', resolve));
   clearTimeout(timer);
   return { status, stdout: Buffer.concat(out), stderr: Buffer.concat(err) };

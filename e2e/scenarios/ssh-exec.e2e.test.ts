@@ -77,7 +77,7 @@ scenario('bytes', () => {
       const run = await world.ssh([`cat ${outFile}; cat ${errFile} >&2; false`]);
       expect([run.status, run.stdout.equals(out), run.stderr.equals(err)]).toEqual([1, true, true]);
     }
-  }, 120_000);
+  }, 300_000);
 
   test('70 MB on both at once arrive as they are', async () => {
     const bytes = randomBytes(35_000_000);
@@ -85,13 +85,13 @@ scenario('bytes', () => {
     writeFileSync(file, bytes);
     const run = await world.ssh([`cat ${file} >&2 & cat ${file}; wait`]);
     expect([run.status, run.stdout.equals(bytes), run.stderr.equals(bytes)]).toEqual([0, true, true]);
-  }, 60_000);
+  }, 180_000);
 
   test('of 30 MB through cat and back are the same', async () => {
     const bytes = randomBytes(30_000_000);
     const run = await world.ssh(['cat'], { input: bytes });
     expect([run.status, run.stdout.equals(bytes)]).toEqual([0, true]);
-  }, 60_000);
+  }, 180_000);
 });
 
 scenario('the environment', () => {
