@@ -40,6 +40,11 @@ scenario('the closed table of channels and requests', () => {
     ]);
   }, 60_000);
 
+  (paramiko === null ? test.skip : test)('a client that goes on asking for what is refused is cut after a thousand', async () => {
+    expect(await runPython(world, paramiko?.path ?? '', 'ssh_flood.py', ['3000'])).toBe(1_000);
+    expect((await world.ssh(['true'])).status).toBe(0);
+  }, 90_000);
+
   test('ssh says itself that agent and X11 forwarding are refused, and runs the command', async () => {
     const run = await world.ssh(['echo on'], { options: ['-A', '-R', '0:127.0.0.1:9'], logLevel: 'INFO' });
     expect([run.status, run.stdout.toString(), run.stderr.toString()]).toEqual([0, 'on\n', expect.stringContaining('remote port forwarding failed')]);

@@ -1,5 +1,5 @@
 import type { ServerChannel, Session, X11Info } from 'ssh2';
-import { type Denial, deny } from '../core/errors.ts';
+import { type Denial, deny, SallyportError } from '../core/errors.ts';
 import { countDenial } from '../core/session/tally.ts';
 import type { ChannelServers, ForwardListen, ForwardOpen } from './channel-servers.ts';
 import { ClientSession, type Started } from './client-session.ts';
@@ -205,7 +205,11 @@ export class ClientChannels {
 
   #listen(asked: ForwardListen, accept: ((port?: number) => void) | undefined, reject: (() => void) | undefined): void {
     if (this.#held || this.#waiting.size >= channelLimits.waiting) return this.#reject('global request', asked.name, this.#held ? sessionWaits : deny('CHANNEL_LIMIT_REACHED'), () => reject?.());
-    void this.#whenOpen('global request', asked.name, () => reject?.(), (context) => this.#deps.servers.listen(context, asked, (port) => accept?.(port), () => reject?.()));
+    // Each stands in the record by itself.
+    const refuse = (): void => {
+      if (this.#countRefusal()) reject?.();
+    };
+    void this.#whenOpen('global request', asked.name, () => reject?.(), (context) => this.#deps.servers.listen(context, asked, (port) => accept?.(port), refuse));
   }
 
   /** Waits for the session, and no longer than until a hold begins: what waits then is refused like what comes later. */
@@ -246,12 +250,19 @@ export class ClientChannels {
 
   /** Puts a refusal on record. A client that goes on and on is not worth a record each: it is cut. */
   #refuse(what: string, type: string, denial: Denial, channel: number): void {
-    this.#refusals += 1;
-    if (this.#refusals > channelLimits.refusals) return this.#fail(new Error('the client asked for too much that is refused'));
+    if (!this.#countRefusal()) return;
     const facts = { what, type: recordedName(type) };
     if (this.#context === null) return this.#deps.refused({ ...facts, channel }, denial);
     countDenial(this.#context.tally, denial.code);
     this.#context.recorder.note({ code: 'channel.refused', channel, operation: null, decision: null, approvals: [], request: null, reason: denial.code, facts });
+  }
+
+  /** False once it is too much. */
+  #countRefusal(): boolean {
+    this.#refusals += 1;
+    const isBearable = this.#refusals <= channelLimits.refusals;
+    if (!isBearable) this.#fail(new SallyportError('CHANNEL_LIMIT_REACHED'));
+    return isBearable;
   }
 
   #finish(session: ClientSession, { lines, status }: Farewell): void {
