@@ -115,7 +115,7 @@ async function sshStory(at: Place, image: string): Promise<void> {
   const host = sshHost(image);
   await kubectl(['apply', '-f', '-'], { input: host.yaml, quiet: true, shown: 'kubectl apply -f web.yaml' });
   await kubectl(['wait', '--for=condition=Ready', 'pod/web', '-n', 'payments', '--timeout=120s']);
-  await kubectl(['apply', '-f', '-'], { input: readFileSync(file('ssh-target.yaml'), 'utf8').replace('HOST_KEY"', `${host.hostKey}"`), shown: 'kubectl apply -f ssh-target.yaml' });
+  await kubectl(['apply', '-f', '-'], { input: readFileSync(file('ssh-target.yaml'), 'utf8').replace(/hostKeys: .*/, () => `hostKeys: ["${host.hostKey}"]`), shown: 'kubectl apply -f ssh-target.yaml' });
   await kubectl(['apply', '-f', '-'], { input: readFileSync(file('ssh-policy.yaml'), 'utf8'), shown: 'kubectl apply -f ssh-policy.yaml' });
   await kubectl(['wait', '--for=condition=Ready', 'target/web-1', 'accesspolicy/oncall-hosts', '-n', 'payments', '--timeout=120s']);
   await kubectl(['get', 'tgt', '-n', 'payments'], {}, (text) => /web-1 +web-1\.payments:22 +True +2\/2/.test(text));

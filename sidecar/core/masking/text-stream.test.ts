@@ -29,6 +29,14 @@ function cut(bytes: Buffer, places: readonly number[]): readonly Buffer[] {
 const card = '4539628173056482';
 const key = `-----BEGIN RSA PRIVATE KEY-----\n${'MIIEpAIBAAKCAQEA1234567890abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN\n'.repeat(4)}-----END RSA PRIVATE KEY-----`;
 
+test('many short lines at once, more than are judged together, pass as they are, and one long line among them is judged by itself', () => {
+  const short = Array.from({ length: 400 }, (_, line) => `line ${line} of a log\n`).join('');
+  const long = `${'x '.repeat(1_500)}\n`;
+  expect(masked(short)).toBe(short);
+  expect(masked(`${short}${long}${short}`)).toBe(`${short}${long}${short}`);
+  expect(masked(`${short}${'x '.repeat(1_500)}${card} ${'y '.repeat(1_500)}\n`)).toBe(`${short}${'x '.repeat(1_500)}${'*'.repeat(16)} ${'y '.repeat(1_500)}\n`);
+});
+
 describe('a match', () => {
   test.each([
     ['a card number', `card ${card}.\n`, `card ${'*'.repeat(16)}.\n`],
