@@ -14,13 +14,14 @@ export type LiveSuffix = (text: string, from: number) => number;
 export function compileLiveSuffix(names: readonly DetectorName[]): LiveSuffix {
   const active = new Set(names);
   const waitsForContext = names.some((name) => contextWords[name] !== null);
+  const never = active.has('secret') ? neverFirstOfTokens : neverFirst;
   const openings = [
     ...(active.has('secret') ? [openAssignment, openUrl, openKey] : []),
     ...(active.has('card-security') ? [openTrack] : []),
     ...(active.has('iban') ? [openIban] : []),
   ];
   return (text, from) => {
-    let live = lastRun(text, from);
+    let live = lastRun(text, from, never);
     if (waitsForContext) live = Math.min(live, contextCandidate(text, from));
     const tail = text.slice(Math.max(0, text.length - reach));
     for (const opening of openings) {
@@ -44,10 +45,10 @@ const openTrack = /(?:%B?\d{0,19}|%B\d{12,19}\^[^^\n]{0,26}(?:\^\d{0,100}\??)?|;
 const openIban = /(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}[A-Za-z0-9 \-\x80-\xff]{0,64}$/;
 
 /** Start of the run that the text ends with, without the marks that no match begins with. */
-function lastRun(text: string, from: number): number {
+function lastRun(text: string, from: number, never: ReadonlySet<number>): number {
   let start = text.length;
   while (start > from && isRun(text.charCodeAt(start - 1))) start -= 1;
-  while (start < text.length && !canStart(text.charCodeAt(start))) start += 1;
+  while (start < text.length && !canStart(text.charCodeAt(start), never)) start += 1;
   return start;
 }
 
@@ -93,9 +94,11 @@ function isRun(code: number): boolean {
   return runCodes[code] === 1;
 }
 
-function canStart(code: number): boolean {
-  return runCodes[code] === 1 && !neverFirst.has(code);
+function canStart(code: number, never: ReadonlySet<number>): boolean {
+  return runCodes[code] === 1 && !never.has(code);
 }
 
 const runCodes: Uint8Array = Uint8Array.from({ length: 256 }, (_, code) => (code >= 0x80 || /[A-Za-z0-9._%+'@:()/=-]/.test(String.fromCharCode(code)) ? 1 : 0));
 const neverFirst: ReadonlySet<number> = new Set([...'.-)/@=\''].map((mark) => mark.charCodeAt(0)));
+/** A random-looking token may begin with any of its characters. */
+const neverFirstOfTokens: ReadonlySet<number> = new Set([...'.)@\''].map((mark) => mark.charCodeAt(0)));

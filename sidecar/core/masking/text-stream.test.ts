@@ -131,6 +131,11 @@ describe('a stream', () => {
     }), { numRuns: 1500 });
   });
 
+  test.each(['-', '/', '=', '+', '_'])('hides a token that begins with %j the same byte by byte as whole', (mark) => {
+    const bytes = Buffer.from(`${mark}abC3dE5gH7jK9mN1pQ3sT5vW7xY9z-----END PRIVATE KEY-----`);
+    expect(run(createTextMask([all], 'exec'), [...bytes].map((byte) => Uint8Array.of(byte)))).toBe(run(createTextMask([all], 'exec'), [bytes]));
+  });
+
   test('comes byte by byte as it comes whole', () => {
     fc.assert(fc.property(text, (bytes) => {
       const short = bytes.subarray(0, 1200);
