@@ -148,7 +148,9 @@ function restoreOptionalPackages(): void {
 function findHeaders(): string {
   const beside = join(dirname(process.execPath), '..');
   const cached = join(repository, `node_modules/.cache/sallyport-node-${process.versions.node}`);
-  const found = [beside, cached].find((folder) => headersVersion(folder) === process.versions.node);
+  // The npm package `node` leaves it there, headers included.
+  const installed = join(repository, `node_modules/node/node_modules/node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`);
+  const found = [beside, installed, cached].find((folder) => headersVersion(folder) === process.versions.node);
   return found ?? fetchHeaders(cached);
 }
 
