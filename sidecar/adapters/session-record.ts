@@ -9,6 +9,7 @@ import { type RecordingLimits, SqlRecording } from '../core/recording/sqlrec.ts'
 import type { AuditLog } from './audit-log.ts';
 import type { FileLayer } from './file-layer.ts';
 import type { GuardedStorage } from './guarded-storage.ts';
+import { RecordHealth } from './record-health.ts';
 import { openRecordingPath, sealRecording } from './recording-file.ts';
 
 /** What a session's record needs from its factory. */
@@ -35,6 +36,7 @@ export class SessionRecord implements SessionRecorder {
   readonly sessionId: string;
   readonly #deps: SessionRecordDeps;
   readonly #chain: SessionChain;
+  readonly #health: RecordHealth;
   readonly #marks: Map<number, IntentMark> = new Map();
   #events: SessionEvents | null = null;
   #recording: SqlRecording | null = null;
@@ -47,8 +49,6 @@ export class SessionRecord implements SessionRecorder {
   #bytes = 0;
   #bufferedRows = 0;
   #startedMs = 0;
-  #failure: SallyportError | null = null;
-  #abandoned = false;
   #ending: Promise<void> | null = null;
   #firstSeq = 0;
   #seal: SessionSeal | null = null;
@@ -57,16 +57,17 @@ export class SessionRecord implements SessionRecorder {
     this.sessionId = sessionId;
     this.#deps = deps;
     this.#chain = newChain(sessionId);
+    this.#health = new RecordHealth(deps);
   }
 
   async start(subject: SessionSubject, backend: BackendFacts): Promise<void> {
     const { log, clock, files, recordings, limits } = this.#deps;
-    this.#refuse();
+    this.#health.check(this.#ending !== null);
     const events = new SessionEvents(subject, backend);
     const startedMs = clock.monotonicMs();
     this.#startedMs = startedMs;
     this.#durable = subject.recording.durability === 'Fsync';
-    this.#guarded(() => {
+    this.#health.guarded(() => {
       this.#firstSeq = log.size;
       log.add('session.start', events.sessionStart(clock.now()), this.#chain);
       this.#events = events;
@@ -80,7 +81,7 @@ export class SessionRecord implements SessionRecorder {
       this.#recording = new SqlRecording(subject, log.origin, startedMs, limits);
       this.flush();
     });
-    if (this.#durable) await this.#sync();
+    if (this.#durable) await this.#health.sync();
   }
 
   recordIntents(intents: readonly StatementIntent[]): Promise<readonly number[]> | readonly number[] {
@@ -104,11 +105,11 @@ export class SessionRecord implements SessionRecorder {
       log.write();
     } catch (error) {
       this.#notForwarded(numbers);
-      throw this.#fail(error);
+      throw this.#health.fail(error);
     }
     this.#deps.dirty();
     if (!this.#durable) return numbers;
-    return this.#sync().then(() => numbers, (error: unknown) => {
+    return this.#health.sync().then(() => numbers, (error: unknown) => {
       this.#notForwarded(numbers);
       throw error;
     });
@@ -116,14 +117,14 @@ export class SessionRecord implements SessionRecorder {
 
   recordResult(result: StatementResult): void {
     const events = this.#events;
-    if (events === null || this.#ending !== null || this.#abandoned) return;
+    if (events === null || this.#ending !== null || this.#health.abandoned) return;
     const mark = this.#marks.get(result.statement);
     if (mark === undefined) throw new SallyportError('INTERNAL', { reason: 'result without intent', statement: result.statement });
     this.#marks.delete(result.statement);
     this.#rows += result.rows;
     this.#bytes += result.bytesToClient;
     this.#recording?.result(this.#deps.clock.monotonicMs(), result);
-    this.#quietly(() => {
+    this.#health.quietly(() => {
       const { log, clock } = this.#deps;
       log.add('statement.result', events.result(clock.now(), mark, result), this.#chain);
       if (log.pendingFull) log.write();
@@ -134,7 +135,7 @@ export class SessionRecord implements SessionRecorder {
   async recordAttempt(attempt: StatementAttempt): Promise<void> {
     const { events, recording } = this.#running();
     const { log, clock } = this.#deps;
-    this.#guarded(() => {
+    this.#health.guarded(() => {
       const statement = this.#statements + 1;
       log.add(attempt.event, events.attempt(clock.now(), statement, attempt), this.#chain);
       this.#statements = statement;
@@ -143,7 +144,7 @@ export class SessionRecord implements SessionRecorder {
       log.write();
     });
     this.#deps.dirty();
-    if (this.#durable) await this.#sync();
+    if (this.#durable) await this.#health.sync();
   }
 
   describe(statement: number, columns: readonly RecordedColumn[]): void {
@@ -168,11 +169,11 @@ export class SessionRecord implements SessionRecorder {
   }
 
   flush(): void {
-    if (this.#failure !== null) throw this.#failure;
+    this.#health.checkFailure();
     try {
       this.flushRecording();
     } catch (error) {
-      throw this.#fail(error);
+      throw this.#health.fail(error);
     }
   }
 
@@ -195,8 +196,7 @@ export class SessionRecord implements SessionRecorder {
 
   /** The log has failed: the new log will close this session, so only the file is let go. */
   abandon(): void {
-    this.#abandoned = true;
-    this.#failure ??= new SallyportError('RECORDER_FAILED', { reason: 'log abandoned' });
+    this.#health.abandon();
     this.#closeFile();
     this.#deps.ended();
   }
@@ -205,16 +205,16 @@ export class SessionRecord implements SessionRecorder {
     const { log, clock, recordings } = this.#deps;
     const events = this.#events;
     try {
-      if (events === null || this.#abandoned || log.failed) return;
+      if (events === null || this.#health.isCut) return;
       for (const mark of this.#marks.values()) log.add('statement.result', events.result(clock.now(), mark, unknownResult(mark.statement)), this.#chain);
       this.#marks.clear();
       const rows = totals?.rows ?? this.#rows;
       const monotonicMs = clock.monotonicMs();
       this.#recording?.end(monotonicMs, reason, this.#intents, rows);
-      this.#quietly(() => this.flushRecording());
+      this.#health.quietly(() => this.flushRecording());
       this.#closeFile();
       const seal = await sealRecording(recordings, this.sessionId, { sync: this.#durable });
-      if (this.#abandoned || log.failed) return;
+      if (this.#health.isCut) return;
       const sums = { durationMs: monotonicMs - this.#startedMs, statements: this.#intents, denied: this.#denied, rows, bytes: totals?.bytes ?? this.#bytes };
       const lastSequence = log.size;
       log.add('session.end', events.sessionEnd(clock.now(), reason, sums, seal), this.#chain);
@@ -233,48 +233,9 @@ export class SessionRecord implements SessionRecorder {
   }
 
   #running(): { readonly events: SessionEvents; readonly recording: SqlRecording } {
-    this.#refuse();
+    this.#health.check(this.#ending !== null);
     if (this.#events === null || this.#recording === null) throw new SallyportError('INTERNAL', { reason: 'session not started' });
     return { events: this.#events, recording: this.#recording };
-  }
-
-  #refuse(): void {
-    if (this.#failure !== null) throw this.#failure;
-    const refusal = this.#deps.refusal();
-    if (refusal !== null) throw new SallyportError(refusal, { reason: 'records cannot be written' });
-    if (this.#ending !== null) throw new SallyportError('RECORDER_FAILED', { reason: 'session ended' });
-  }
-
-  #guarded(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      throw this.#fail(error);
-    }
-  }
-
-  /** Work whose failure the caller need not hear of: the next intent will. */
-  #quietly(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  #fail(error: unknown): SallyportError {
-    const failure = error instanceof SallyportError ? error : new SallyportError('RECORDER_FAILED', {}, { cause: error });
-    this.#failure ??= failure;
-    this.#deps.failed(failure);
-    return failure;
-  }
-
-  async #sync(): Promise<void> {
-    try {
-      await this.#deps.log.sync();
-    } catch (error) {
-      throw this.#fail(error);
-    }
   }
 
   /** Intents that were recorded while the disk filled up: the caller forwards none of them. */

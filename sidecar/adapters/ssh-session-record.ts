@@ -6,6 +6,7 @@ import { newChain, type SessionChain } from '../core/recording/encode.ts';
 import { type OperationMark, SshEvents } from '../core/recording/ocsf-ssh.ts';
 import { closesOperation, closingCode, isRefusal } from '../core/recording/ssh-operations.ts';
 import { CastFile } from './cast-file.ts';
+import { RecordHealth } from './record-health.ts';
 import type { SessionRecordDeps } from './session-record.ts';
 
 /** What the record of an SSH session needs from its factory. */
@@ -21,6 +22,7 @@ export class SshSessionRecord implements SshSessionRecorder {
   readonly sessionId: string;
   readonly #deps: SshSessionRecordDeps;
   readonly #chain: SessionChain;
+  readonly #health: RecordHealth;
   readonly #marks: Map<number, OperationMark> = new Map();
   readonly #casts: Map<number, CastFile> = new Map();
   readonly #usedChannels: Set<number> = new Set();
@@ -34,8 +36,6 @@ export class SshSessionRecord implements SshSessionRecorder {
   #denied = 0;
   #startedMs = 0;
   #firstSeq = 0;
-  #failure: SallyportError | null = null;
-  #abandoned = false;
   #ending: Promise<void> | null = null;
   #seal: SessionSeal | null = null;
 
@@ -43,24 +43,25 @@ export class SshSessionRecord implements SshSessionRecorder {
     this.sessionId = sessionId;
     this.#deps = deps;
     this.#chain = newChain(sessionId);
+    this.#health = new RecordHealth(deps);
     const limit = deps.castBytes ?? castSessionBytes;
     this.#budget = { left: limit, limit };
   }
 
   async start(subject: SessionSubject, backend: BackendFacts): Promise<void> {
     const { log, clock } = this.#deps;
-    this.#refuse();
+    this.#health.check(this.#ending !== null);
     const events = new SshEvents(subject, backend);
     this.#startedMs = clock.monotonicMs();
     this.#durable = subject.recording.durability === 'Fsync';
-    this.#guarded(() => {
+    this.#health.guarded(() => {
       this.#firstSeq = log.size;
       log.add('session.start', events.sessionStart(clock.now()), this.#chain);
       this.#events = events;
       this.#subject = subject;
       log.write();
     });
-    if (this.#durable) await this.#sync();
+    if (this.#durable) await this.#health.sync();
   }
 
   async record(event: SshEvent): Promise<number> {
@@ -74,15 +75,15 @@ export class SshSessionRecord implements SshSessionRecorder {
       if (this.#durable) await log.sync();
     } catch (error) {
       this.#notForwarded(operation);
-      throw this.#fail(error);
+      throw this.#health.fail(error);
     }
     return operation;
   }
 
   note(event: SshEvent): void {
     const events = this.#events;
-    if (events === null || this.#ending !== null || this.#abandoned || this.#deps.log.failed) return;
-    this.#quietly(() => {
+    if (events === null || this.#ending !== null || this.#health.isCut) return;
+    this.#health.quietly(() => {
       this.#add(events, event);
       if (this.#deps.log.pendingFull) this.#deps.log.write();
     });
@@ -96,10 +97,8 @@ export class SshSessionRecord implements SshSessionRecorder {
     try {
       const cast = new CastFile(header, subject, log.origin, this.#budget, {
         storage, files, clock, recordings, durable: this.#durable,
-        check: () => {
-          if (this.#failure !== null) throw this.#failure;
-        },
-        fail: (error) => this.#fail(error),
+        check: () => this.#health.checkFailure(),
+        fail: (error) => this.#health.fail(error),
         dirty: () => this.#deps.dirty(),
         sealed: (sealed) => this.#sealed(sealed),
       });
@@ -108,7 +107,7 @@ export class SshSessionRecord implements SshSessionRecorder {
       cast.flush();
       return cast;
     } catch (error) {
-      throw this.#fail(error);
+      throw this.#health.fail(error);
     }
   }
 
@@ -117,7 +116,7 @@ export class SshSessionRecord implements SshSessionRecorder {
     try {
       for (const cast of this.#casts.values()) cast.writePending();
     } catch (error) {
-      throw this.#fail(error);
+      throw this.#health.fail(error);
     }
   }
 
@@ -133,8 +132,7 @@ export class SshSessionRecord implements SshSessionRecorder {
 
   /** The log has failed: the new log will close this session, so only the files are let go. */
   abandon(): void {
-    this.#abandoned = true;
-    this.#failure ??= new SallyportError('RECORDER_FAILED', { reason: 'log abandoned' });
+    this.#health.abandon();
     for (const cast of this.#casts.values()) {
       cast.abandon();
       // One that closes already goes on sealing: nobody else may do so at the same time.
@@ -147,11 +145,11 @@ export class SshSessionRecord implements SshSessionRecorder {
     const { log, clock } = this.#deps;
     const events = this.#events;
     try {
-      if (events === null || this.#abandoned || log.failed) return;
+      if (events === null || this.#health.isCut) return;
       for (const mark of this.#marks.values()) log.add(closingCode(mark.code) ?? 'exec.result', events.closing(clock.now(), mark, { facts: { outcome: 'Unknown' }, reason: null }), this.#chain);
       this.#marks.clear();
       await Promise.all([...this.#casts.values()].map((cast) => cast.close()));
-      if (this.#abandoned || log.failed) return;
+      if (this.#health.isCut) return;
       const summary = this.#collector.summary(this.sessionId);
       const sums = { durationMs: clock.monotonicMs() - this.#startedMs, operations: this.#opened, denied: totals?.denied ?? this.#denied, bytes: totals?.bytes ?? 0 };
       const lastSequence = log.size;
@@ -193,60 +191,21 @@ export class SshSessionRecord implements SshSessionRecorder {
   #sealed(cast: SealedCast): void {
     this.#casts.delete(cast.channel);
     const full = this.#collector.add(cast);
-    if (full !== null) this.#quietly(() => this.#name(full));
+    if (full !== null) this.#health.quietly(() => this.#name(full));
   }
 
   /** Recordings that the end of the session has no room for. */
   #name(casts: CastList): void {
     const { log, clock } = this.#deps;
-    if (this.#events === null || this.#abandoned || log.failed) return;
+    if (this.#events === null || this.#health.isCut) return;
     log.add('recording.sealed', this.#events.sealed(clock.now(), casts), this.#chain);
     this.#deps.dirty();
   }
 
   #running(): { readonly events: SshEvents; readonly subject: SessionSubject } {
-    this.#refuse();
+    this.#health.check(this.#ending !== null);
     if (this.#events === null || this.#subject === null) throw new SallyportError('INTERNAL', { reason: 'session not started' });
     return { events: this.#events, subject: this.#subject };
-  }
-
-  #refuse(): void {
-    if (this.#failure !== null) throw this.#failure;
-    const refusal = this.#deps.refusal();
-    if (refusal !== null) throw new SallyportError(refusal, { reason: 'records cannot be written' });
-    if (this.#ending !== null) throw new SallyportError('RECORDER_FAILED', { reason: 'session ended' });
-  }
-
-  #guarded(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      throw this.#fail(error);
-    }
-  }
-
-  /** Work whose failure the caller need not hear of: the next record will. */
-  #quietly(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  #fail(error: unknown): SallyportError {
-    const failure = error instanceof SallyportError ? error : new SallyportError('RECORDER_FAILED', {}, { cause: error });
-    this.#failure ??= failure;
-    this.#deps.failed(failure);
-    return failure;
-  }
-
-  async #sync(): Promise<void> {
-    try {
-      await this.#deps.log.sync();
-    } catch (error) {
-      throw this.#fail(error);
-    }
   }
 
   /** An intent that was recorded while the disk filled up: the caller forwards nothing. */
