@@ -1,8 +1,8 @@
-import { lookup } from 'node:dns/promises';
-import { connect, isIP, type Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { checkServerIdentity, type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 
 import type { PostgresTarget } from '../../contract/proxy-config.ts';
+import { dialAddresses, DialError, dialHost } from '../../runtime/dial.ts';
 import { SallyportError } from '../core/errors.ts';
 import type { SecretSource } from '../core/ports.ts';
 import { endPointBinding } from './certificate-binding.ts';
@@ -26,10 +26,6 @@ export interface DialedTls {
   readonly binding: Buffer | null;
 }
 
-/** Addresses of one name that are tried. */
-const limitAddresses = 8;
-const keepAliveMs = 30_000;
-
 /**
  * Connects to a target: its addresses one after the other, then TLS as the target asks.
  *
@@ -39,12 +35,22 @@ const keepAliveMs = 30_000;
  */
 export async function dialTarget(postgres: PostgresTarget['postgres'], deps: { readonly secrets: SecretSource; readonly signal: AbortSignal }): Promise<Dialed> {
   const tlsOptions = postgres.tls.mode === 'Disable' ? null : await readTlsOptions(postgres, deps.secrets);
-  return dialAddresses(postgres, await resolveHost(postgres.host, deps.signal), tlsOptions, deps.signal);
+  return secure(postgres, await reach(() => dialHost(postgres.host, postgres.port, deps.signal), deps.signal), tlsOptions, deps.signal);
 }
 
-async function dialAddresses(postgres: PostgresTarget['postgres'], addresses: readonly string[], tlsOptions: ConnectionOptions | null, signal: AbortSignal): Promise<Dialed> {
-  const { socket, connected } = await connectFirst(addresses, postgres.port, signal);
-  const redial = (again: AbortSignal): Promise<Dialed> => dialAddresses(postgres, [connected], tlsOptions, again);
+type Reached = Awaited<ReturnType<typeof dialHost>>;
+
+async function reach(dial: () => Promise<Reached>, signal: AbortSignal): Promise<Reached> {
+  try {
+    return await dial();
+  } catch (error) {
+    if (signal.aborted) throw reasonOf(signal);
+    throw new SallyportError('TARGET_UNREACHABLE', error instanceof DialError ? { reason: error.reason } : {}, { cause: error });
+  }
+}
+
+async function secure(postgres: PostgresTarget['postgres'], { socket, address }: Reached, tlsOptions: ConnectionOptions | null, signal: AbortSignal): Promise<Dialed> {
+  const redial = async (again: AbortSignal): Promise<Dialed> => secure(postgres, await reach(() => dialAddresses([address], postgres.port, again), again), tlsOptions, again);
   try {
     if (tlsOptions === null) return { socket, reader: new SocketReader(socket), redial, tls: null };
     await askForTls(socket, signal);
@@ -56,52 +62,6 @@ async function dialAddresses(postgres: PostgresTarget['postgres'], addresses: re
     socket.destroy();
     throw error;
   }
-}
-
-async function resolveHost(host: string, signal: AbortSignal): Promise<readonly string[]> {
-  if (isIP(host)) return [host];
-  try {
-    const found = await untilAborted(lookup(host, { all: true }), signal);
-    return found.slice(0, limitAddresses).map((entry) => entry.address);
-  } catch (error) {
-    if (error instanceof SallyportError) throw error;
-    throw new SallyportError('TARGET_UNREACHABLE', { reason: 'the name of the target does not resolve' }, { cause: error });
-  }
-}
-
-async function connectFirst(addresses: readonly string[], port: number, signal: AbortSignal): Promise<{ readonly socket: Socket; readonly connected: string }> {
-  let last: unknown = null;
-  for (const [i, address] of addresses.entries()) {
-    try {
-      // A silent address must leave time for the next ones; the last one has until the deadline.
-      const limit = i < addresses.length - 1 ? AbortSignal.any([signal, AbortSignal.timeout(perAddressMs)]) : signal;
-      return { socket: await connectTo(address, port, limit), connected: address };
-    } catch (error) {
-      if (signal.aborted) throw reasonOf(signal);
-      last = error;
-    }
-  }
-  throw new SallyportError('TARGET_UNREACHABLE', {}, { cause: last });
-}
-
-const perAddressMs = 3_000;
-
-function connectTo(host: string, port: number, signal: AbortSignal): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs });
-    const settle = (error: unknown): void => {
-      signal.removeEventListener('abort', onAbort);
-      if (error === null) return resolve(socket);
-      socket.destroy();
-      reject(error instanceof Error ? error : new SallyportError('TARGET_UNREACHABLE'));
-    };
-    const onAbort = (): void => settle(reasonOf(signal));
-    socket.once('connect', () => settle(null));
-    // Stays: an error after the connection stands shows as its end.
-    socket.on('error', settle);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-  });
 }
 
 async function askForTls(socket: Socket, signal: AbortSignal): Promise<void> {
@@ -152,15 +112,6 @@ export function asTargetFailure(error: unknown): unknown {
   if (code !== 'CONNECTION_LOST' && code !== 'STARTUP_TIMEOUT') return error;
   const reason = code === 'CONNECTION_LOST' ? 'the target closed the connection' : 'the target did not answer in time';
   return new SallyportError('TARGET_UNREACHABLE', { reason }, { cause: error });
-}
-
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(reasonOf(signal));
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 function reasonOf(signal: AbortSignal): SallyportError {
