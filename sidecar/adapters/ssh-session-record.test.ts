@@ -327,6 +327,14 @@ describe('a record', () => {
     await recorder.close();
   });
 
+  test('is taken by no session that has ended', async () => {
+    const recorder = await directory.open();
+    const session = await started(recorder);
+    await session.end('ClientClosed', { bytes: 0, denied: 0 });
+    await expect(session.record(anSshEvent())).rejects.toMatchObject({ code: 'RECORDER_FAILED' });
+    await recorder.close();
+  });
+
   test('needs a session that started', async () => {
     const recorder = await directory.open();
     const session = recorder.openSsh('01A');

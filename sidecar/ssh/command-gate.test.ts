@@ -21,11 +21,11 @@ interface Run {
   readonly cancel: AbortController;
 }
 
-async function gate(bench: SshBench, text: string, more: Partial<GateAsk> = {}, hasInput = false): Promise<Run> {
+async function gate(bench: SshBench, text: string, more: Partial<GateAsk> = {}, hasInput: boolean | (() => boolean) = false): Promise<Run> {
   const items = shellItems(await bench.context.inspect(text));
   const [told, cancel] = [[] as string[], new AbortController()];
   const ask: GateAsk = { kind: 'Exec', channel: 1, text, items, cwd: null, pty: false, environment: [['LANG', 'C']], stdin: true, wrap: false, byteExact: false, facts: {}, ...more };
-  return { outcome: gateCommand(bench.context, ask, { tell: (lines) => told.push(...lines), cancelled: cancel.signal, hasInput: () => hasInput }), told, cancel };
+  return { outcome: gateCommand(bench.context, ask, { tell: (lines) => told.push(...lines), cancelled: cancel.signal, hasInput: () => (typeof hasInput === 'function' ? hasInput() : hasInput) }), told, cancel };
 }
 
 const codes = (bench: SshBench): readonly string[] => bench.recorder.events.map(({ code, reason }) => (reason === null ? code : `${code} ${reason}`));
@@ -125,6 +125,10 @@ describe('a held command', () => {
     const run = await gate(bench, 'date', {}, true);
     await bench.approver.decide('approved');
     expect([words(await run.outcome), bench.approver.used]).toEqual(['126 STDIN_NOT_APPROVED', 0]);
+    let asked = 0;
+    const late = await gate(bench, 'date', {}, () => ++asked > 1);
+    await bench.approver.decide('approved');
+    expect([words(await late.outcome), codes(bench).includes('exec.intent')]).toEqual(['126 STDIN_NOT_APPROVED', false]);
     const fed = await gate(bench, 'tee x', {}, true);
     await bench.approver.decide('approved');
     expect((await fed.outcome).outcome).toBe('permitted');

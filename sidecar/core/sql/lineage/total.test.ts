@@ -48,7 +48,7 @@ const refused: readonly string[] = [
   'salary * big', 'salary + big', `salary * ${'9'.repeat(31)}.0`, `salary${' * salary'.repeat(40)}`, `concat(${'ssn, '.repeat(40)} 1)`,
   // fails only where a masked value lets it be evaluated
   "case when ssn like '5%' then 1/0 else 1 end", 'case when ok then qty + 1 else 1 end', 'case when ok then price * price else 1 end', 'case when ok then length(upper(ssn)) end', 'case when ok then name = city else true end', "ok and name like 'x'", "ok and ssn ilike 'x%'", 'ok or name < city',
-  "case ssn when name then 1 end", "case when flag then 1 when ok then 2 when name = city then 3 end", 'sum(qty * price) filter (where ok)', 'case when ok then (select 1) end', 'coalesce(ssn, name || city)', 'case when ok then pay::text::int end', "case when ok then -price end",
+  "case ssn when name then 1 end", "case when flag then 1 when ok then 2 when name = city then 3 end", 'sum(qty * price) filter (where ok)', 'case when ok then (select 1) end', 'coalesce(ssn, name || city)', 'case when ok then pay::text::int end', 'case when ok then qty::bigint end', "case when ok then -price end",
   // a window orders the rows
   'rank() over (order by pay)', 'sum(pay) over ()',
 ];
